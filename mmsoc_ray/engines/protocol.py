@@ -1,0 +1,96 @@
+"""How a model answers: the one small interface that every engine implements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Picture = npt.NDArray[np.uint8]
+"""A decoded picture: RGB, shape (height, width, 3)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question about one post.
+
+    Attributes:
+        setting: For example ``zero_shot``; part of the row's identity.
+        task: For example ``humor``.
+        prompt: What is asked, rendered by the task; the model's own wrapping (chat template, picture token) is added
+            by the engine.
+        with_image: Whether the picture is shown to the model.
+        max_new_tokens: The answer is cut after so many tokens.
+        round: 0 but in self-improvement.
+    """
+
+    setting: str
+    task: str
+    prompt: str
+    with_image: bool
+    max_new_tokens: int
+    round: int = 0
+
+
+@dataclass(frozen=True)
+class PreparedPost:
+    """A post ready for an engine: its picture decoded once, all its requests rendered.
+
+    Attributes:
+        post_key: Identity of the post.
+        image: The decoded picture, or None where the post has none or no request shows it.
+        image_sha256: Digest of the picture's file, or None.
+        requests: All that the grid asks of the post, over tasks and settings.
+    """
+
+    post_key: str
+    image: Picture | None = field(repr=False)
+    image_sha256: str | None
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an engine says to one request.
+
+    Attributes:
+        post_index: Position of the post in the sequence given to ``answer``.
+        request_index: Position of the request within its post.
+        output: The generated text without the prompt and special tokens; None when ``error`` is set.
+        error: Why there is no output; None otherwise.
+        finish_reason: ``stop`` (end of sequence), ``length`` (cut at ``max_new_tokens``), ``error``.
+        prompt_tokens: Tokens of the whole prompt, those of the picture included.
+        output_tokens: Tokens generated, the end-of-sequence token left out.
+        cached_tokens: Prompt tokens that were not computed again.
+        latency_s: Seconds from the start of the batch that held the request to its answer.
+        label_scores: Probability of each label, where the task was scored.
+    """
+
+    post_index: int
+    request_index: int
+    output: str | None
+    error: str | None = None
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    latency_s: float = 0.0
+    label_scores: Mapping[str, float] | None = None
+
+
+class Engine(Protocol):
+    """A loaded model. Constructed once per actor; a dead engine ends its process so that Ray replaces the actor."""
+
+    name: str
+    version: str
+
+    def answer(self, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
+        """Answer every request of every post exactly once, in any order.
+
+        A post that cannot be answered yields answers with ``error`` for its requests; it never raises for its
+        neighbours' sake.
+        """
+        ...
