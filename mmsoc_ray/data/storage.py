@@ -1,0 +1,256 @@
+"""The one door to files: a local folder or an ``s3://`` prefix behind the same few calls.
+
+Credentials come from the environment or the instance's role, as boto3 and Arrow find them; ``AWS_ENDPOINT_URL`` names
+another S3 server. Nothing is ever taken from arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from mmsoc_ray.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Unfinished local files begin so; listings leave them out."""
+
+
+class Storage(Protocol):
+    """Files below one root, named by relative paths with forward slashes."""
+
+    @property
+    def uri(self) -> str:
+        """The address of the root."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Return a file's content; ``FileNotFoundError`` names the full address."""
+        ...
+
+    def open_input(self, path: str) -> pa.NativeFile:
+        """Open a file for ranged reads."""
+        ...
+
+    def open_output(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """Open a file for streaming output; it appears under its name only when the block ends without an error."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the file is there."""
+        ...
+
+    def list_files(self, prefix: str) -> list[str]:
+        """Return the paths of all finished files below a folder, sorted; empty where there is no such folder."""
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a whole file atomically, replacing what was there."""
+        ...
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        """Write a file unless it exists: the first writer wins. Return whether this call wrote it."""
+        ...
+
+
+def open_storage(uri: str | os.PathLike[str]) -> Storage:
+    """Open a root by its address: a local path, ``file://`` or ``s3://bucket/prefix``.
+
+    Raises:
+        ConfigurationError: For another scheme, or an S3 address without a bucket.
+    """
+    address = os.fspath(uri)
+    parts = urlsplit(address)
+    if parts.scheme == "s3":
+        if not parts.netloc:
+            raise ConfigurationError(f"{address!r} names no bucket. Write s3://BUCKET/PREFIX.")
+        return S3Storage(bucket=parts.netloc, prefix=parts.path.strip("/"))
+    if parts.scheme == "file":
+        return LocalStorage(Path(parts.path))
+    if "://" in address:
+        raise ConfigurationError(f"Storage {address!r} has the scheme {parts.scheme!r}. Allowed: a local path, s3://.")
+    return LocalStorage(Path(address))
+
+
+@dataclass(frozen=True)
+class LocalStorage:
+    """Files below a local folder (which may be a mounted network file system with hard links)."""
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """The absolute path of the root."""
+        return str(self.root.absolute())
+
+    def _at(self, path: str) -> Path:
+        return self.root / path
+
+    def read(self, path: str) -> bytes:
+        """See ``Storage.read``."""
+        return self._at(path).read_bytes()
+
+    def open_input(self, path: str) -> pa.NativeFile:
+        """See ``Storage.open_input``."""
+        return pa.OSFile(str(self._at(path)), "rb")
+
+    @contextlib.contextmanager
+    def open_output(self, path: str) -> Iterator[BinaryIO]:
+        """See ``Storage.open_output``."""
+        with self._finished_temporary(path) as (handle, temporary):
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+            os.replace(temporary, self._at(path))
+
+    def exists(self, path: str) -> bool:
+        """See ``Storage.exists``."""
+        return self._at(path).is_file()
+
+    def list_files(self, prefix: str) -> list[str]:
+        """See ``Storage.list_files``."""
+        files = (file for file in self._at(prefix).rglob("*") if file.is_file())
+        return sorted(f.relative_to(self.root).as_posix() for f in files if not f.name.startswith(TEMPORARY_PREFIX))
+
+    def write(self, path: str, data: bytes) -> None:
+        """See ``Storage.write``."""
+        with self.open_output(path) as handle:
+            handle.write(data)
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        """See ``Storage.write_once``; ``os.link`` of a finished temporary file decides who was first."""
+        if self.exists(path):
+            return False
+        with self._finished_temporary(path) as (handle, temporary):
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+            try:
+                os.link(temporary, self._at(path))
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno in (errno.EPERM, errno.ENOTSUP):
+                    raise OSError(
+                        error.errno, f"{self._at(path)}: the file system has no hard links; use another folder or s3://"
+                    ) from error
+                raise
+        return True
+
+    @contextlib.contextmanager
+    def _finished_temporary(self, path: str) -> Iterator[tuple[BinaryIO, Path]]:
+        folder = self._at(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as handle:
+                yield handle, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class S3Storage:
+    """Objects below ``s3://bucket/prefix``."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        """The address of the root."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def _key(self, path: str) -> str:
+        return f"{self.prefix}/{path}".strip("/")
+
+    def _address(self, path: str) -> str:
+        return f"s3://{self.bucket}/{self._key(path)}"
+
+    @property
+    def _client(self) -> S3Client:
+        import boto3
+        from botocore.config import Config
+
+        client: S3Client = boto3.client("s3", config=Config(retries={"max_attempts": 10, "mode": "standard"}))
+        return client
+
+    @property
+    def _filesystem(self) -> Any:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            return pafs.S3FileSystem()
+        parts = urlsplit(endpoint)
+        return pafs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region="us-east-1")
+
+    def read(self, path: str) -> bytes:
+        """See ``Storage.read``."""
+        client = self._client
+        try:
+            content: bytes = client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
+        except client.exceptions.NoSuchKey as error:
+            raise FileNotFoundError(errno.ENOENT, "no such object", self._address(path)) from error
+        return content
+
+    def open_input(self, path: str) -> pa.NativeFile:
+        """See ``Storage.open_input``."""
+        return self._filesystem.open_input_file(f"{self.bucket}/{self._key(path)}")
+
+    @contextlib.contextmanager
+    def open_output(self, path: str) -> Iterator[BinaryIO]:
+        """See ``Storage.open_output``; a multipart upload is completed at the end of the block, aborted on an error."""
+        stream = self._filesystem.open_output_stream(f"{self.bucket}/{self._key(path)}")
+        try:
+            yield stream
+        except BaseException:
+            stream.abort()
+            raise
+        stream.close()
+
+    def exists(self, path: str) -> bool:
+        """See ``Storage.exists``."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.head_object(Bucket=self.bucket, Key=self._key(path))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return False
+            raise
+        return True
+
+    def list_files(self, prefix: str) -> list[str]:
+        """See ``Storage.list_files``."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self._key(prefix)}/".lstrip("/")
+        )
+        cut = len(self.prefix) + 1 if self.prefix else 0
+        return sorted(item["Key"][cut:] for page in pages for item in page.get("Contents", []))
+
+    def write(self, path: str, data: bytes) -> None:
+        """See ``Storage.write``."""
+        self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data)
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        """See ``Storage.write_once``; the server decides by ``If-None-Match: *``."""
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+                return False
+            raise
+        return True

@@ -1,0 +1,77 @@
+"""Units: what one pass through the pipeline works on. A unit is a row group of a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+
+from mmsoc_ray.data.posts import POST_SCHEMA, Post
+from mmsoc_ray.data.shards import SplitManifest, split_folder
+from mmsoc_ray.data.storage import Storage
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row group of a shard, or its first posts where a limit cuts it.
+
+    Attributes:
+        unit_id: Unique within a run; names the file of its predictions.
+        dataset: Name of the dataset.
+        split: Name of the split.
+        shard: Path of the shard below the data root.
+        row_group: Number of the row group in the shard.
+        posts: Posts to take from the row group, from its start.
+    """
+
+    unit_id: str
+    dataset: str
+    split: str
+    shard: str
+    row_group: int
+    posts: int
+
+
+def plan_units(manifest: SplitManifest, *, limit: int | None = None) -> Iterator[Unit]:
+    """Yield the units of a split in order.
+
+    Args:
+        manifest: The split.
+        limit: Take only the first so many posts of the split.
+    """
+    left = manifest.posts if limit is None else min(limit, manifest.posts)
+    for number, shard in enumerate(manifest.shards):
+        for row_group, posts in enumerate(shard.unit_posts):
+            if left <= 0:
+                return
+            yield Unit(
+                unit_id=f"{manifest.dataset}-{manifest.split}-{number:05d}-{row_group:05d}",
+                dataset=manifest.dataset,
+                split=manifest.split,
+                shard=f"{split_folder(manifest.dataset, manifest.split)}/{shard.file}",
+                row_group=row_group,
+                posts=min(posts, left),
+            )
+            left -= posts
+
+
+def read_unit(data: Storage, unit: Unit) -> list[Post]:
+    """Read the posts of a unit.
+
+    Raises:
+        OSError: Where the shard cannot be read; the message names it.
+    """
+    with data.open_input(unit.shard) as handle:
+        table = pq.ParquetFile(handle).read_row_group(unit.row_group, columns=POST_SCHEMA.names)
+    return [Post.from_row(row) for row in table.slice(0, unit.posts).to_pylist()]
+
+
+def read_targets(data: Storage, manifest: SplitManifest) -> Iterator[dict[str, list[str]]]:
+    """Yield the targets of every post of a split, row group by row group, without reading a picture."""
+    for shard in manifest.shards:
+        with data.open_input(f"{split_folder(manifest.dataset, manifest.split)}/{shard.file}") as handle:
+            file = pq.ParquetFile(handle)
+            for row_group in range(file.num_row_groups):
+                for row in file.read_row_group(row_group, columns=["targets"]).to_pylist():
+                    yield dict(row["targets"])
