@@ -11,7 +11,7 @@ def _text(name: str, *, nullable: bool = True) -> pa.Field:
 
 RESULT_SCHEMA = pa.schema(
     [
-        _text("run_id", nullable=False),
+        pa.field("run_id", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         _text("model", nullable=False),
         _text("family"),
         pa.field("parameters_b", pa.float64()),
@@ -30,7 +30,12 @@ RESULT_SCHEMA = pa.schema(
         _text("source_digest"),
     ]
 )
-"""Columns of the results table: a row is one metric of one cell (model, adapter, setting, task, dataset, split)."""
+"""Columns of the results table: a row is one metric of one cell (model, adapter, setting, task, dataset, split).
+
+``run_id`` is dictionary-encoded because ``pyarrow.parquet.read_table("<root>/results")`` derives it from the folders'
+names (``run_id=...``) as a dictionary too, and refuses files in which it is a plain string. A run id of digits only
+would be derived as an integer and is refused as well.
+"""
 
 PREDICTION_SCHEMA = pa.schema(
     [
