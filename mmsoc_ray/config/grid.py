@@ -1,0 +1,230 @@
+"""A grid: which models answer which tasks on which datasets in which settings, in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
+from mmsoc_ray.errors import ConfigurationError, unknown_name
+from mmsoc_ray.models import get_model, model_names
+from mmsoc_ray.models.entry import EngineName
+from mmsoc_ray.tasks import TASKS, check_setting
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+"""Names become parts of file paths: letters, digits, dot, hyphen and underscore."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(_Strict):
+    """What one model's engine pool takes of the cluster.
+
+    Attributes:
+        actors: Engines side by side, each with the whole model.
+        cpus: Logical CPUs of each.
+        gpus: GPUs of each; a fraction shares one.
+        threads: Threads with which an engine on the CPU computes; by default the node's cores over the actors.
+    """
+
+    actors: int = Field(default=1, ge=1)
+    cpus: float = Field(default=1.0, ge=0)
+    gpus: float = Field(default=0.0, ge=0)
+    threads: int | None = Field(default=None, ge=1)
+
+
+class DatasetChoice(_Strict):
+    """Which splits of a dataset are used.
+
+    Attributes:
+        split: What is evaluated.
+        fit_split: What the baselines are fitted on.
+    """
+
+    split: Name | None = None
+    fit_split: Name | None = None
+
+
+class TaskChoice(_Strict):
+    """How a task is asked.
+
+    Attributes:
+        prompt: Named variant of the task's prompt.
+        max_new_tokens: Answers are cut after so many tokens; by default what the task says.
+        datasets: Only these datasets, by default all that have targets for the task.
+    """
+
+    prompt: str = "official"
+    max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
+    datasets: tuple[Name, ...] | None = None
+
+
+class ModelChoice(_Strict):
+    """How a model takes part.
+
+    Attributes:
+        settings: Settings to answer in, by default those of ``defaults`` that the model can answer.
+        tasks: Only these tasks, by default all of the grid.
+        resources: Overrides of ``defaults.resources``.
+        checkpoint: For a model that is not in the registry: the folder of its checkpoint.
+        engine: For a model that is not in the registry: how it answers.
+        family: Family shown in the table, by default the model's name.
+        parameters_b: Parameters in billions shown in the table.
+        dtype: Precision, by default that of the registry.
+        prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
+        batch_tokens: Bound on the padded tokens of a batch.
+    """
+
+    settings: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    resources: Resources | None = None
+    checkpoint: str | None = None
+    engine: EngineName | None = None
+    family: str | None = None
+    parameters_b: float | None = Field(default=None, ge=0)
+    dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
+    prompt_template: str | None = None
+    batch_tokens: int | None = Field(default=None, ge=1)
+
+
+class Defaults(_Strict):
+    """What holds where a model or dataset says nothing else."""
+
+    split: Name = "test"
+    fit_split: Name = "train"
+    settings: tuple[str, ...] = ("zero_shot",)
+    resources: Resources = Resources()
+
+
+class Grid(_Strict):
+    """A whole grid, as its YAML file says it.
+
+    Attributes:
+        name: Name of the grid.
+        data: Folder or ``s3://`` prefix with the prepared datasets; ``demo`` is the demo data, built on first use. A
+            relative folder is taken from where the command runs.
+        datasets: Datasets by name.
+        tasks: Tasks by name; a plain list takes each as it is.
+        models: Models by name; a plain list takes each as it is.
+        defaults: What holds where nothing else is said.
+        notes: Lines shown beneath the results table.
+        seed: Seed of the ``random`` baseline and of the bootstrap.
+    """
+
+    name: Name
+    data: str
+    datasets: dict[Name, DatasetChoice] = Field(min_length=1)
+    tasks: dict[str, TaskChoice] = Field(min_length=1)
+    models: dict[Name, ModelChoice] = Field(min_length=1)
+    defaults: Defaults = Defaults()
+    notes: tuple[str, ...] = ()
+    seed: int = 0
+
+    @field_validator("datasets", "tasks", "models", mode="before")
+    @classmethod
+    def _list_as_mapping(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            repeated = {str(name) for name in value if value.count(name) > 1}
+            if repeated:
+                raise ValueError(f"{', '.join(sorted(repeated))} stands twice in the list")
+            return {name: {} for name in value}
+        if isinstance(value, dict):
+            return {name: {} if choice is None else choice for name, choice in value.items()}
+        return value
+
+
+def load_grid(path: Path) -> Grid:
+    """Read and validate a grid file.
+
+    Raises:
+        ConfigurationError: Naming file, line, field, value and what is allowed.
+    """
+    source = read_located_yaml(path)
+    if not isinstance(source.content, dict):
+        raise ConfigurationError(f"{path}: a grid is a mapping with name, data, datasets, tasks and models.")
+    grid = validate(Grid, source)
+    problems = [f"{source.where(location)}: {message}" for location, message in _problems(grid)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return grid
+
+
+def narrow(grid: Grid, *, models: tuple[str, ...] | None = None, tasks: tuple[str, ...] | None = None) -> Grid:
+    """Return the grid with only some of its models and tasks.
+
+    Raises:
+        ConfigurationError: For a name that the grid does not hold.
+    """
+    for name in models or ():
+        if name not in grid.models:
+            raise unknown_name("model", name, grid.models, where="--models")
+    for name in tasks or ():
+        if name not in grid.tasks:
+            raise unknown_name("task", name, grid.tasks, where="--tasks")
+    kept_tasks = {name: choice for name, choice in grid.tasks.items() if tasks is None or name in tasks}
+    kept_models = {}
+    for name, choice in grid.models.items():
+        if models is not None and name not in models:
+            continue
+        if choice.tasks is not None:
+            left = tuple(task for task in choice.tasks if task in kept_tasks)
+            if not left:
+                continue
+            choice = choice.model_copy(update={"tasks": left})
+        kept_models[name] = choice
+    if not kept_models:
+        raise ConfigurationError("--models and --tasks leave nothing of the grid: no model answers a chosen task.")
+    return grid.model_copy(update={"models": kept_models, "tasks": kept_tasks})
+
+
+def _problems(grid: Grid) -> Iterator[tuple[Location, str]]:
+    """Yield what no schema can see: the field and what is wrong with it."""
+    for setting in grid.defaults.settings:
+        yield from _setting_problem(("defaults", "settings"), setting)
+    for task, choice in grid.tasks.items():
+        yield from _task_problems(grid, task, choice)
+    for model, model_choice in grid.models.items():
+        yield from _model_problems(grid, model, model_choice)
+
+
+def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[Location, str]]:
+    location = ("tasks", name)
+    if name not in TASKS:
+        yield location, str(unknown_name("task", name, TASKS))
+        return
+    variants = ("official", *TASKS[name].variants)
+    if choice.prompt not in variants:
+        yield (*location, "prompt"), str(unknown_name("variant of the prompt", choice.prompt, variants))
+    for dataset in choice.datasets or ():
+        if dataset not in grid.datasets:
+            yield (*location, "datasets"), str(unknown_name("dataset", dataset, grid.datasets))
+
+
+def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tuple[Location, str]]:
+    location = ("models", name)
+    if choice.checkpoint is None and name not in model_names():
+        own = f"A model of your own names the folder of its checkpoint in models.{name}.checkpoint."
+        yield location, f"{unknown_name('model', name, model_names())} {own}"
+        return
+    for task in choice.tasks or ():
+        if task not in grid.tasks:
+            yield (*location, "tasks"), str(unknown_name("task of this grid", task, grid.tasks))
+    for setting in choice.settings or ():
+        problem = next(_setting_problem((*location, "settings"), setting), None)
+        if problem is not None:
+            yield problem
+        elif choice.checkpoint is None and setting not in get_model(name).settings:
+            allowed = ", ".join(get_model(name).settings)
+            yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
+
+
+def _setting_problem(location: Location, setting: str) -> Iterator[tuple[Location, str]]:
+    try:
+        check_setting(setting)
+    except ValueError as error:
+        yield location, str(error)
