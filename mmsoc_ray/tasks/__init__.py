@@ -1,1 +1,43 @@
+"""The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
+from mmsoc_ray.tasks.classification import classification
+from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
+from mmsoc_ray.tasks.parsing import (
+    AnswerParser,
+    FreeTextParser,
+    LabelParser,
+    Parsed,
+    ParsePolicy,
+    QuotedTextParser,
+    TagParser,
+    normalise_tag,
+)
+from mmsoc_ray.tasks.registry import TASKS, get_task
+from mmsoc_ray.tasks.settings import SETTINGS, check_setting, shows_picture
+from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
+
+__all__ = [
+    "LABEL_RULES",
+    "SETTINGS",
+    "TASKS",
+    "TEXT_WORDS",
+    "AnswerParser",
+    "FreeTextParser",
+    "LabelParser",
+    "LabelRule",
+    "LabelWords",
+    "ParsePolicy",
+    "Parsed",
+    "QuotedTextParser",
+    "TagParser",
+    "Task",
+    "TaskKind",
+    "check_setting",
+    "classification",
+    "get_task",
+    "label_words",
+    "normalise_tag",
+    "render",
+    "shows_picture",
+    "truncate_input",
+]

@@ -1,0 +1,258 @@
+"""The table of rules by which a label is read out of what a model says.
+
+An answer is folded (case, quotes, full-width forms), cut into words and sentence marks, and divided into sentences.
+Questions in it are dropped, for a model often repeats what it was asked; so is what follows when a model goes on to
+ask itself another question. Every rule looks at each word a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mmsoc_ray.tasks.text import bare, is_refusal, tokens
+
+Tokens = Sequence[str]
+
+SENTENCE_MARKS = frozenset(".!?;:\n")
+PAUSES = frozenset(",()")
+OPTIONS = frozenset(("or", "/"))
+NEGATORS = frozenset("not non never no neither nor isnt arent doesnt dont wasnt cannot hardly".split())  # noqa: SIM905
+NEGATION_REACH = 7
+"""A negator works over so many words between it and the label, if all of them are among ``BETWEEN``."""
+BETWEEN = frozenset(
+    "a all an any anything appear as at be being believe clearly considered contain content convey especially find "
+    "explicitly feel image in inherently intended is it meant meme necessarily news obviously of overly particularly "
+    "post quite really seem so that the think this to truly tweet very".split()  # noqa: SIM905
+)
+MARKERS = frozenset("answer label classification verdict category prediction conclusion".split())  # noqa: SIM905
+LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
+AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
+
+
+@dataclass(frozen=True)
+class LabelWords:
+    """The words that stand for the labels of one task.
+
+    Attributes:
+        asked: Word that the prompt asks for, folded, to label.
+        forms: Tokens of a label, of its asked word or of a synonym, to label; yes and no are apart.
+        yes_no: ``yes`` and ``no`` to label, for a question that can be answered so; empty otherwise.
+        opposite: Each label of a pair to the other; empty where there are more than two.
+        longest: Tokens of the longest form.
+    """
+
+    asked: Mapping[str, str]
+    forms: Mapping[tuple[str, ...], str]
+    yes_no: Mapping[str, str]
+    opposite: Mapping[str, str]
+    longest: int
+
+
+def label_words(
+    labels: Sequence[str],
+    answers: Mapping[str, str] | None = None,
+    positive: str | None = None,
+    synonyms: Mapping[str, Sequence[str]] | None = None,
+) -> LabelWords:
+    """Collect the words of a task.
+
+    Args:
+        labels: The labels, at least two.
+        answers: Label to the word that the prompt asks for; a label that is absent is asked for by its own name.
+        positive: Of two labels, the one that "yes" means.
+        synonyms: Label to further words that ``lenient`` takes for it.
+
+    Raises:
+        ValueError: Fewer than two labels, a positive label that is none, or one word for two labels.
+    """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ValueError(f"labels {list(labels)} must be at least two different ones")
+    if positive is not None and positive not in labels:
+        raise ValueError(f"positive label {positive!r} is not one of {list(labels)}")
+    asked: dict[str, str] = {}
+    forms: dict[tuple[str, ...], str] = {}
+    for label in labels:
+        word = (answers or {}).get(label, label)
+        if asked.setdefault(bare(word), label) != label:
+            raise ValueError(f"labels {asked[bare(word)]!r} and {label!r} are both asked for by {word!r}")
+        for name in (label, word, *(synonyms or {}).get(label, ())):
+            form = tuple(tokens(name))
+            if not form:
+                raise ValueError(f"label {label!r}: {name!r} holds no word")
+            if form not in (("yes",), ("no",)) and forms.setdefault(form, label) != label:
+                raise ValueError(f"labels {forms[form]!r} and {label!r} share the word {name!r}")
+    opposite = {labels[0]: labels[1], labels[1]: labels[0]} if len(labels) == 2 else {}
+    named = {word: label for word, label in asked.items() if word in ("yes", "no")}
+    yes_no = named or ({"yes": positive, "no": opposite[positive]} if positive is not None and opposite else {})
+    return LabelWords(asked, forms, yes_no, opposite, max(map(len, forms), default=1))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer ready for the rules.
+
+    Attributes:
+        text: The answer as it came.
+        sentences: Its sentences without their marks, questions left out.
+        marks: The mark that ended each sentence, empty at the end of the answer.
+    """
+
+    text: str
+    sentences: tuple[Tokens, ...]
+    marks: tuple[str, ...]
+
+
+def reading(output: str, words: LabelWords) -> Reading:
+    """Divide an answer into sentences; drop questions and what follows a further ``Question:``."""
+    sentences: list[list[str]] = []
+    marks: list[str] = []
+    current: list[str] = []
+    answered = False
+    for word in [*tokens(output), ""]:
+        if word and word not in SENTENCE_MARKS:
+            current.append(word)
+            continue
+        if answered and current == ["question"] and word == ":":
+            break
+        if current and word != "?":
+            sentences.append(current)
+            marks.append(word)
+            answered = answered or bool(claims(current, words))
+        current = []
+    return Reading(output, tuple(sentences), tuple(marks))
+
+
+def form_at(said: Tokens, at: int, words: LabelWords) -> tuple[str, int] | None:
+    """Return label and length of the longest form that begins at a token, so ``not humorous`` before ``humorous``."""
+    for length in range(min(words.longest, len(said) - at), 0, -1):
+        label = words.forms.get(tuple(said[at : at + length]))
+        if label is not None:
+            return label, length
+    return None
+
+
+def is_negated(said: Tokens, at: int) -> bool:
+    """Whether a negator before a token reaches it over words that carry no meaning of their own."""
+    for before in range(at - 1, max(-1, at - 2 - NEGATION_REACH), -1):
+        if said[before] in NEGATORS:
+            return True
+        if said[before] not in BETWEEN:
+            return False
+    return False
+
+
+def mentions(said: Tokens, words: LabelWords) -> frozenset[str]:
+    """Return the labels that a sentence claims.
+
+    A negated label claims its opposite, or nothing where there are more than two labels. Labels joined by "or" or a
+    slash are options, not claims.
+    """
+    found: set[str] = set()
+    at = 0
+    while at < len(said):
+        match = form_at(said, at, words)
+        if match is None:
+            at += 1
+            continue
+        label, length = match
+        after = at + length
+        is_option = (at > 0 and said[at - 1] in OPTIONS) or (after < len(said) and said[after] in OPTIONS)
+        if not is_option:
+            meant = words.opposite.get(label) if is_negated(said, at) else label
+            if meant is not None:
+                found.add(meant)
+        at = after
+    return frozenset(found)
+
+
+def opening(said: Tokens, words: LabelWords) -> tuple[str, int] | None:
+    """Return label and length of the form, or the yes or no, with which a sentence begins and then pauses or ends."""
+    if not said:
+        return None
+    if said[0] in words.yes_no and (len(said) == 1 or said[1] in PAUSES or said[1] in AFTER_YES_NO):
+        return words.yes_no[said[0]], 1
+    match = form_at(said, 0, words)
+    return match if match and (match[1] == len(said) or said[match[1]] in PAUSES) else None
+
+
+def claims(said: Tokens, words: LabelWords) -> frozenset[str]:
+    """Return what a sentence claims by its opening and its mentions together."""
+    begun = opening(said, words)
+    if begun is None:
+        return mentions(said, words)
+    label, length = begun
+    return frozenset((label,)) | mentions(said[length:], words)
+
+
+def union(found: Iterable[frozenset[str]]) -> frozenset[str] | None:
+    """Return all labels found, or None where there are none."""
+    return frozenset().union(*found) or None
+
+
+def announced(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find what follows "Answer:", "the label is" and the like."""
+    found: list[frozenset[str]] = []
+    for index, said in enumerate(answer.sentences):
+        if said[-1] in MARKERS and answer.marks[index] == ":" and index + 1 < len(answer.sentences):
+            found.append(claims(answer.sentences[index + 1], words))
+        # The last marker only: what stands after an earlier one holds the later one too.
+        last = max((at for at, word in enumerate(said) if word in MARKERS), default=len(said))
+        links = last + 1
+        while links < len(said) and said[links] in LINKS:
+            links += 1
+        if links > last + 1:
+            found.append(claims(said[links:], words))
+    return union(found)
+
+
+def alone(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find sentences and lines that are nothing but a label, a yes or a no."""
+    found: list[frozenset[str]] = []
+    for said in answer.sentences:
+        begun = opening(said, words)
+        if begun and begun[1] == len(said):
+            found.append(frozenset((begun[0],)))
+    return union(found)
+
+
+def leading(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find a label, a yes or a no that opens the answer, if the rest of its sentence does not contradict."""
+    if answer.sentences and opening(answer.sentences[0], words):
+        return claims(answer.sentences[0], words)
+    return None
+
+
+def refusal(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find that the model declines to answer."""
+    return frozenset() if is_refusal(answer.text) else None
+
+
+def mentioned(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find the labels claimed anywhere."""
+    return union(mentions(said, words) for said in answer.sentences)
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """One rule.
+
+    Attributes:
+        name: Stands in ``Parsed.rule``.
+        example: An answer of ``humor`` that the rule decides.
+        find: Returns the labels found; an empty set for a refusal; None where the rule has nothing to say.
+    """
+
+    name: str
+    example: str
+    find: Callable[[Reading, LabelWords], frozenset[str] | None]
+
+
+LABEL_RULES = (
+    LabelRule("announced", "It shows a funny cat, so the answer is not_humorous. One may find it humorous.", announced),
+    LabelRule("alone", "No.\nThe picture may be humorous to some.", alone),
+    LabelRule("leading", "Yes, this meme is funny. It is not humorous to everyone.", leading),
+    LabelRule("refusal", "I'm sorry, but I cannot judge whether a person is humorous.", refusal),
+    LabelRule("mentioned", "I do not think that this meme is humorous, since nothing happens.", mentioned),
+)
+"""All rules of ``lenient``, in the order in which they are tried, after the asked word itself."""
