@@ -14,13 +14,14 @@ from mmsoc_ray.grid.pace import ModelProgress
 from mmsoc_ray.results.escape import printable
 
 COLUMNS = ("model", "", "posts", "posts/s", "mean", "tokens/s", "mean", "errors", "left")
-NAME, BAR, MEANS = 0, 1, (4, 6)
-WIDE = 100
-"""Columns of a terminal from which mean rates fit beside the recent ones."""
-NARROW = 76
-"""Columns of a terminal below which the bar gives its place to the numbers."""
+NAME, BAR = 0, 1
+EXPENDABLE = ((4, 6), (1,), (5,), (3,))
+"""Columns that a narrow terminal does without, in this order: means, bar, tokens/s, posts/s."""
 NAME_WIDTH = 28
 """A longer name of a model is cut."""
+NAME_WIDTH_LEAST = 18
+BAR_WIDTH_LEAST = 8
+GAP = 2
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,20 @@ class Screen:
             yield Text(f"{printable(self.phase)} … {duration(self.now - self.begun)}", style="cyan")
 
     def _table(self, width: int) -> Table:
-        hidden = {*((BAR,) if width < NARROW else ()), *(MEANS if width < WIDE else ())}
-        shown = [index for index in range(len(COLUMNS)) if index not in hidden]
-        table = Table(box=None, expand=BAR in shown, padding=(0, 1), pad_edge=False, header_style="dim")
         lines = [*map(self._model_line, self.models), self._total_line()]
+        widths = [max(len(heading), *(len(str(line[i])) for line in lines)) for i, heading in enumerate(COLUMNS)]
+        widths[BAR] = BAR_WIDTH_LEAST
+        shown = _shown(widths, width)
+        table = Table(box=None, expand=BAR in shown, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
         for index in shown:
             if index == NAME:
-                table.add_column(COLUMNS[index], max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+                rest = sum(widths[other] + GAP for other in shown if other != NAME)
+                name_width = min(widths[NAME], NAME_WIDTH, max(1, width - rest))
+                table.add_column(COLUMNS[index], width=name_width, no_wrap=True, overflow="ellipsis")
             elif index == BAR:
-                table.add_column(COLUMNS[index], ratio=1, min_width=6)
-            else:  # where the width does not suffice, the name is cut, never a number
-                longest = max(len(str(line[index])) for line in lines)
-                table.add_column(COLUMNS[index], justify="right", no_wrap=True, min_width=longest)
+                table.add_column(COLUMNS[index], ratio=1, min_width=BAR_WIDTH_LEAST)
+            else:
+                table.add_column(COLUMNS[index], justify="right", no_wrap=True, min_width=widths[index])
         for line in lines:
             table.add_row(*(line[index] for index in shown), style="bold" if line is lines[-1] else None)
         return table
@@ -104,7 +107,7 @@ class Screen:
             left = model.left(self.now)
             return Text("–" if left is None else duration(left))
         took = duration(model.elapsed(self.now))
-        return Text(f"took {took}", style="green") if model.complete else Text(f"stopped at {took}", style="yellow")
+        return Text(f"took {took}", style="green") if model.complete else Text(f"stopped {took}", style="yellow")
 
     def _left_of_all(self, running: Sequence[ModelProgress], elapsed: float, *, unstarted: int) -> str:
         if not running and not unstarted:
@@ -126,15 +129,20 @@ def rate(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as ``45 s``, ``3:07 min`` or ``1:02:33 h``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
+    """Return seconds as ``0:03:07`` (hours, minutes, seconds)."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,}:{minutes:02d}:{rest:02d} h"
+    return f"{hours:,}:{minutes:02d}:{rest:02d}"
+
+
+def _shown(widths: Sequence[int], width: int) -> list[int]:
+    shown = list(range(len(widths)))
+    for expendable in EXPENDABLE:
+        name = min(widths[NAME], NAME_WIDTH_LEAST)
+        if name + sum(widths[index] + GAP for index in shown if index != NAME) <= width:
+            break
+        shown = [index for index in shown if index not in expendable]
+    return shown
 
 
 def _bar(done: int, total: int) -> ProgressBar:
