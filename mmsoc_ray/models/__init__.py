@@ -1,1 +1,18 @@
+"""Models: what a grid can name, and from where its weights come."""
 
+from mmsoc_ray.models.checkpoints import resolve_checkpoint
+from mmsoc_ray.models.digests import model_digest
+from mmsoc_ray.models.entry import EngineName, ModelEntry
+from mmsoc_ray.models.packaged import CheckpointError
+from mmsoc_ray.models.registry import UnknownModelError, get_model, model_names
+
+__all__ = [
+    "CheckpointError",
+    "EngineName",
+    "ModelEntry",
+    "UnknownModelError",
+    "get_model",
+    "model_digest",
+    "model_names",
+    "resolve_checkpoint",
+]

@@ -1,0 +1,70 @@
+"""The folder outside the repository that keeps what is costly to make again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return ``$MMSOC_CACHE``, else ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``."""
+    if own := os.environ.get("MMSOC_CACHE"):
+        return Path(own).expanduser()
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg).expanduser() / "mmsoc_ray"
+    return Path.home() / ".cache" / "mmsoc_ray"
+
+
+def cached_folder(target: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder that is made at most once, whole or not at all.
+
+    Several processes may ask at once: one makes it, the others wait. A process that is killed leaves only a temporary
+    folder, which the next one removes.
+
+    Args:
+        target: The folder; its name must tell all that its content depends on.
+        make: Fills an empty folder.
+    """
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.with_name(target.name + ".lock")):
+        if target.is_dir():
+            return target
+        for leftover in target.parent.glob(f".{target.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            make(temporary)
+            temporary.chmod(0o755)
+            temporary.rename(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return target
+
+
+def write_atomically(file: Path, content: str) -> None:
+    """Write a text file so that a reader sees the old or the new content, never a part."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    """Hold an advisory lock; the system frees it when its holder dies."""
+    with file.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,181 @@
+"""A small multimodal model put together from parts that exist: DINOv2 sees, SmolLM2 speaks, a projector joins them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmsoc_ray.models.dinov2 import PATCH_SIZE, load_dinov2
+from mmsoc_ray.models.packaged import CheckpointError
+from mmsoc_ray.models.quiet import without_progress_bars
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import (
+        Dinov2Model,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+
+PICTURE_PIXELS = 112
+"""Side to which a picture is squeezed; small, since each of its patches costs the language model a token."""
+
+PICTURE_TOKENS = (PICTURE_PIXELS // PATCH_SIZE) ** 2 + 1
+"""8 x 8 patches and the class token."""
+
+IMAGE_TOKEN = "<image>"  # noqa: S105  (a placeholder in the prompt)
+REPLACED_TOKEN = "<reponame>"  # noqa: S105
+"""A token of code repositories that takes the placeholder's place, so that the vocabulary keeps its size."""
+
+FEATURE_LAYER = -1
+"""Encoder layer whose output is projected, before the encoder's last norm."""
+
+PROJECTOR_FILE = Path(__file__).with_name("demo_projector.safetensors")
+"""Weights of the trained projector; ``demo_projector.md`` beside it is its card."""
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+"""ImageNet statistics, as DINOv2 was trained with."""
+
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{%- if message['content'] is string -%}
+{{- message['content'] -}}
+{%- else -%}
+{%- for part in message['content'] if part['type'] == 'image' -%}
+{{- '<image>\\n' -}}
+{%- endfor -%}
+{%- for part in message['content'] if part['type'] == 'text' -%}
+{{- part['text'] -}}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+"""SmolLM2's turns without its system message; content may be a string or a list of parts, pictures come first."""
+
+
+def save_demo_llava(folder: Path, *, language_folder: Path, projector: Path = PROJECTOR_FILE) -> None:
+    """Assemble the model with trained projector weights and save it, bfloat16, ready for the Auto classes.
+
+    Args:
+        folder: Where to save it.
+        language_folder: SmolLM2 as ``save_smollm2`` wrote it.
+        projector: Weights of the projector.
+
+    Raises:
+        CheckpointError: When a package or the projector's file is missing.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if not projector.is_file():
+        raise CheckpointError(
+            f"{projector} is missing; restore it from the repository or train it: python jobs/train_projector.py"
+        )
+    model, tokenizer = load_parts(language_folder)
+    model.model.multi_modal_projector.load_state_dict(load_file(projector))
+    with without_progress_bars():
+        model.to(torch.bfloat16).save_pretrained(folder)
+    save_processor(folder, tokenizer)
+
+
+def load_parts(language_folder: Path) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerBase]:
+    """Return the assembled model, float32, with random projector weights, and SmolLM2's tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with without_progress_bars():
+        language = AutoModelForCausalLM.from_pretrained(language_folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(language_folder)
+    image_token_id = tokenizer.convert_tokens_to_ids(REPLACED_TOKEN)
+    return assemble(load_dinov2(), language, image_token_id=image_token_id), tokenizer
+
+
+def assemble(vision: Dinov2Model, language: PreTrainedModel, *, image_token_id: int) -> LlavaForConditionalGeneration:
+    """Join an encoder and a language model by a projector with random weights.
+
+    Args:
+        vision: The encoder.
+        language: A causal language model; its weights are copied.
+        image_token_id: Id of the placeholder in the language model's vocabulary.
+    """
+    from transformers import LlavaForConditionalGeneration
+
+    model = LlavaForConditionalGeneration(llava_config(vision, language, image_token_id=image_token_id))
+    model.model.vision_tower.load_state_dict(vision.state_dict())
+    model.model.language_model.load_state_dict(language.model.state_dict())
+    model.tie_weights()
+    model.generation_config.eos_token_id = language.generation_config.eos_token_id
+    model.generation_config.pad_token_id = language.generation_config.pad_token_id
+    return model.eval()
+
+
+def llava_config(vision: Dinov2Model, language: PreTrainedModel, *, image_token_id: int) -> LlavaConfig:
+    """Return the configuration of the joined model."""
+    from transformers import LlavaConfig
+
+    side = PICTURE_PIXELS // vision.config.patch_size
+    return LlavaConfig(
+        vision_config=vision.config.to_dict(),
+        text_config=language.config.to_dict(),
+        image_token_index=image_token_id,
+        image_seq_length=side * side + 1,
+        vision_feature_layer=FEATURE_LAYER,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+
+
+def save_processor(folder: Path, tokenizer: PreTrainedTokenizerBase, *, patch_size: int = PATCH_SIZE) -> None:
+    """Save the processor: pictures squeezed to a square by Pillow, the placeholder token, the chat template."""
+    from transformers import LlavaProcessor, PreTrainedTokenizerFast
+    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    _rename_token(folder / "tokenizer.json", REPLACED_TOKEN, IMAGE_TOKEN)
+    square = {"height": PICTURE_PIXELS, "width": PICTURE_PIXELS}
+    pictures = LlavaImageProcessorPil(
+        size=square, crop_size=square, do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD)
+    )
+    LlavaProcessor(
+        image_processor=pictures,
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(folder),
+        patch_size=patch_size,
+        vision_feature_select_strategy="full",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+        image_token=IMAGE_TOKEN,
+    ).save_pretrained(folder)
+
+
+def encode_pictures(vision: Dinov2Model, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Return what the projector sees of pictures.
+
+    Args:
+        vision: The encoder.
+        pixel_values: Normalised pictures, (pictures, 3, height, width).
+
+    Returns:
+        Features, (pictures, patches + 1, hidden): the class token first.
+    """
+    hidden: torch.Tensor = vision(pixel_values, output_hidden_states=True).hidden_states[FEATURE_LAYER]
+    return hidden
+
+
+def _rename_token(tokenizer_file: Path, old: str, new: str) -> None:
+    content = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    vocabulary[new] = vocabulary.pop(old)
+    for token in content["added_tokens"]:
+        if token["content"] == old:
+            token["content"] = new
+    tokenizer_file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

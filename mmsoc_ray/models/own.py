@@ -1,0 +1,50 @@
+"""An entry for a checkpoint folder that the registry does not know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.entry import ModelEntry
+
+WITH_PICTURES = ("zero_shot", "text_only", "image_only", "with_ocr")
+TEXT_ONLY = ("text_only", "with_ocr")
+
+
+def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = None) -> ModelEntry:
+    """Return an entry for a local checkpoint folder, read off its ``config.json``.
+
+    A configuration with a part for vision sees pictures. The number of parameters is not known here and shows as 0
+    unless the grid states it.
+
+    Raises:
+        ConfigurationError: Where the folder has no readable ``config.json``, or a setting needs pictures that the model
+            cannot see.
+    """
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"models.{name}.checkpoint: {file} cannot be read ({error}). Name the folder of a checkpoint that "
+            f"transformers saved."
+        ) from error
+    sees_pictures = any(key in config for key in ("vision_config", "vision_tower", "visual"))
+    allowed = WITH_PICTURES if sees_pictures else TEXT_ONLY
+    for setting in settings or ():
+        if setting not in allowed:
+            raise ConfigurationError(
+                f"models.{name}.settings: the checkpoint {folder} ({config.get('model_type', 'unknown type')}) cannot "
+                f"answer in {setting!r}. Allowed: {', '.join(allowed)}."
+            )
+    return ModelEntry(
+        name=name,
+        family=name,
+        parameters_b=0.0,
+        engine="transformers",
+        checkpoint=str(folder.absolute()),
+        sees_pictures=sees_pictures,
+        settings=allowed,
+        source=f"checkpoint folder {folder.name}",
+    )
