@@ -1,0 +1,139 @@
+"""The work of an engine actor: a prepared unit becomes predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from mmsoc_ray.data import Storage, read_targets
+from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_baseline, open_engine
+from mmsoc_ray.grid.answerer import Answerer
+from mmsoc_ray.grid.plan import BASE_ADAPTER
+from mmsoc_ray.grid.wire import PreparedUnit
+from mmsoc_ray.models import resolve_checkpoint
+from mmsoc_ray.models.digests import model_digest
+from mmsoc_ray.results.schema import PREDICTION_SCHEMA
+from mmsoc_ray.tasks import TASKS
+
+
+class UnitAnswerer:
+    """Holds a loaded model and answers unit after unit.
+
+    Args:
+        run_id: The run.
+        answerer: The model, as the plan resolved it.
+        engine_of: Gives the engine for a dataset (a baseline has one for each).
+    """
+
+    def __init__(self, run_id: str, answerer: Answerer, engines: Mapping[str, Engine]) -> None:
+        self._run_id = run_id
+        self._answerer = answerer
+        self._engines = engines
+
+    def __call__(self, unit: PreparedUnit) -> pa.Table:
+        """Return the predictions of a unit: a row of ``PREDICTION_SCHEMA`` per request, none missing, none twice.
+
+        Raises:
+            RuntimeError: Where the engine leaves a request out or answers it twice.
+        """
+        rows = [_unanswered(request) for request in unit.requests]
+        posts, positions = unit.askable()
+        if posts:
+            engine = self._engines[unit.requests[0]["dataset"]]
+            for position, answer in _answers(engine, posts, positions):
+                rows[position].update(answer)
+            for row in rows:
+                row["engine"], row["engine_version"] = engine.name, engine.version
+        created_at = datetime.now(UTC)
+        for row in rows:
+            row.update(
+                run_id=self._run_id,
+                unit_id=unit.unit_id,
+                model=self._answerer.entry.name,
+                adapter=BASE_ADAPTER,
+                created_at=created_at,
+            )
+        return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
+
+
+def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("setting", "task", "dataset", "split", "post_key", "sample_id", "round", "row_key", "image_sha256")
+    row: dict[str, Any] = {name: request[name] for name in (*kept, "prompt", "reference", "error")}
+    row.update(finish_reason="error", prompt_tokens=0, cached_tokens=0, output_tokens=0, latency_s=0.0)
+    return row
+
+
+def _answers(
+    engine: Engine, posts: Sequence[PreparedPost], positions: Sequence[Sequence[int]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    left = {position for asked in positions for position in asked}
+    for answer in engine.answer(posts):
+        position = positions[answer.post_index][answer.request_index]
+        if position not in left:
+            raise RuntimeError(f"engine {engine.name} answered request {position} of {answer.post_index} twice")
+        left.remove(position)
+        yield position, _columns(answer)
+    if left:
+        raise RuntimeError(f"engine {engine.name} left {len(left)} of its requests without an answer")
+
+
+def _columns(answer: Answer) -> dict[str, Any]:
+    scores = answer.label_scores
+    return {
+        "output": answer.output,
+        "error": answer.error,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "cached_tokens": answer.cached_tokens,
+        "output_tokens": answer.output_tokens,
+        "latency_s": answer.latency_s,
+        "label_scores": None if scores is None else sorted(scores.items()),
+    }
+
+
+def open_answerer(
+    run_id: str, answerer: Answerer, data: Storage, fit: Mapping[str, Any], *, threads: int | None
+) -> UnitAnswerer:
+    """Load the model of an actor, on the node where the actor runs.
+
+    Args:
+        run_id: The run.
+        answerer: The model, as the plan resolved it.
+        data: Root of the datasets, to fit a baseline.
+        fit: For a baseline: dataset to the manifest of the split that it is fitted on.
+        threads: Threads with which an engine on the CPU computes.
+
+    Raises:
+        RuntimeError: Where the checkpoint on this node is another than the planned one.
+    """
+    entry = answerer.entry
+    if entry.engine == "baseline":
+        answers = {task.name: task.answers for task in TASKS.values() if task.labels}
+        engines = {
+            dataset: open_baseline(entry.name, fit_baseline(read_targets(data, manifest)), answers, seed=answerer.seed)
+            for dataset, manifest in fit.items()
+        }
+        return UnitAnswerer(run_id, answerer, engines)
+    checkpoint = resolve_checkpoint(entry)
+    found = model_digest(checkpoint)
+    if found != answerer.model_digest:
+        raise RuntimeError(
+            f"{checkpoint} on this node has the digest {found[:12]}, the run was planned with "
+            f"{answerer.model_digest[:12]}: bring the same checkpoint to every node"
+        )
+    engine = open_engine(entry, checkpoint, dtype=answerer.dtype, threads=threads)
+    return UnitAnswerer(run_id, answerer, _SameForAll(engine))
+
+
+class _SameForAll(dict[str, Engine]):
+    """One engine for every dataset."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def __missing__(self, dataset: str) -> Engine:
+        return self._engine

@@ -1,0 +1,104 @@
+"""What answers, resolved to digests: the part of a configuration that a model's checkpoint and decoding make up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmsoc_ray.engines import resolve_dtype
+from mmsoc_ray.grid.keys import digest
+from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan
+from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
+from mmsoc_ray.tasks import get_task
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model as one run uses it.
+
+    Attributes:
+        entry: The model.
+        dtype: Precision in which it computes; empty for a baseline.
+        model_digest: Digest of the checkpoint's files; empty for a baseline.
+        fit: For a baseline: dataset to the digest of the split that it is fitted on.
+        seed: Seed of the ``random`` baseline.
+    """
+
+    entry: ModelEntry
+    dtype: str
+    model_digest: str
+    fit: Mapping[str, str]
+    seed: int
+
+    def content(self, dataset: str) -> dict[str, Any]:
+        """Return what enters the keys of its answers on a dataset's posts."""
+        if self.entry.engine == "baseline":
+            return {"engine": "baseline", "model": self.entry.name, "fit": self.fit[dataset], "seed": self.seed}
+        return {
+            "engine": self.entry.engine,
+            "model_digest": self.model_digest,
+            "adapter_digest": None,
+            "dtype": self.dtype,
+            "quantisation": None,
+            "prompt_template": self.entry.prompt_template,
+            "preprocessing": {"max_picture_side": self.entry.max_picture_side},
+            "decoding": {"do_sample": False, "num_beams": 1},
+        }
+
+
+def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
+    """Resolve a planned model: find or make its checkpoint, and take its digest.
+
+    Raises:
+        ConfigurationError: Where the checkpoint cannot be had.
+    """
+    entry = plan.entry
+    fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    if entry.engine == "baseline":
+        return Answerer(entry, dtype="", model_digest="", fit=fit, seed=seed)
+    return Answerer(
+        entry,
+        dtype=resolve_dtype(entry.dtype, gpus=plan.resources.gpus),
+        model_digest=model_digest(resolve_checkpoint(entry)),
+        fit=fit,
+        seed=seed,
+    )
+
+
+def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | None) -> dict[str, Any]:
+    """Return all that shapes the units of a model's pipeline, as JSON: its hash names their folder.
+
+    Args:
+        plan: The model's part of the grid.
+        answerer: The model, resolved.
+        words_digest: Digest of the OCR engine, where a setting uses one.
+    """
+    datasets = {
+        name: {
+            "split": manifest.split,
+            "digest": manifest.digest,
+            "posts": plan.posts(name),
+            "answerer": answerer.content(name),
+        }
+        for name, manifest in plan.datasets.items()
+    }
+    questions = [
+        {
+            "task": question.task,
+            "setting": question.setting,
+            "dataset": question.dataset,
+            "prompt": get_task(question.task).question(question.variant),
+            "max_new_tokens": question.max_new_tokens,
+        }
+        for question in plan.questions
+    ]
+    uses_words = any(question.setting == "with_ocr" for question in plan.questions)
+    return {
+        "model": plan.entry.name,
+        "adapter": BASE_ADAPTER,
+        "datasets": datasets,
+        "questions": questions,
+        "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
+        "words": words_digest if uses_words else None,
+    }

@@ -1,0 +1,215 @@
+"""What a run will do: cells, units and requests, counted before anything is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsoc_ray.config import Grid, ModelChoice, Resources
+from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models import ModelEntry, get_model
+from mmsoc_ray.models.own import own_entry
+from mmsoc_ray.tasks import get_task
+
+BASE_ADAPTER = "none"
+"""What stands in the column ``adapter`` where a model answers without one."""
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One cell of the grid: what one row of the compact table's columns stands for."""
+
+    model: str
+    adapter: str
+    setting: str
+    task: str
+    dataset: str
+    split: str
+
+    @property
+    def path(self) -> str:
+        """Path of its scores below the run's folder."""
+        return f"cells/{self.model}/{self.adapter}/{self.setting}/{self.task}/{self.dataset}/{self.split}.json"
+
+    @property
+    def identity(self) -> str:
+        """One string for the cell; seeds its bootstrap."""
+        return "/".join(dataclasses.astuple(self))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task in a setting, as a model is asked it on one dataset."""
+
+    task: str
+    setting: str
+    dataset: str
+    variant: str
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """All that one model's pipeline has to do.
+
+    Attributes:
+        entry: The model.
+        resources: What its engine pool takes.
+        questions: What it is asked; questions of one dataset are asked together on each of its posts.
+        datasets: The splits that it answers on.
+        fit: For a baseline: the splits that it is fitted on, by dataset.
+        limit: Only the first so many posts of each split.
+    """
+
+    entry: ModelEntry
+    resources: Resources
+    questions: tuple[Question, ...]
+    datasets: Mapping[str, SplitManifest]
+    fit: Mapping[str, SplitManifest]
+    limit: int | None
+
+    def questions_on(self, dataset: str) -> tuple[Question, ...]:
+        """Return the questions that are asked on a dataset's posts."""
+        return tuple(question for question in self.questions if question.dataset == dataset)
+
+    def units(self) -> list[Unit]:
+        """Return the units of all its datasets."""
+        return [unit for manifest in self.datasets.values() for unit in plan_units(manifest, limit=self.limit)]
+
+    def posts(self, dataset: str) -> int:
+        """Return how many posts of a dataset it is asked about."""
+        posts = self.datasets[dataset].posts
+        return posts if self.limit is None else min(posts, self.limit)
+
+    def cells(self) -> dict[Cell, int]:
+        """Return its cells, each with its number of posts."""
+        return {
+            Cell(
+                model=self.entry.name,
+                adapter=BASE_ADAPTER,
+                setting=question.setting,
+                task=question.task,
+                dataset=question.dataset,
+                split=self.datasets[question.dataset].split,
+            ): self.posts(question.dataset)
+            for question in self.questions
+        }
+
+    @property
+    def requests(self) -> int:
+        """Number of questions over all posts."""
+        return sum(self.posts(question.dataset) for question in self.questions)
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """What a run of a grid will do, model by model."""
+
+    grid: Grid
+    models: tuple[ModelPlan, ...]
+    limit: int | None
+
+    def cells(self) -> dict[Cell, int]:
+        """Return all cells, each with its number of posts."""
+        return {cell: posts for model in self.models for cell, posts in model.cells().items()}
+
+
+def plan_grid(grid: Grid, data: Storage, *, limit: int | None = None) -> GridPlan:
+    """Plan a grid over prepared data. Reads manifests only.
+
+    Args:
+        grid: The grid, validated.
+        data: Root of the datasets.
+        limit: Only the first so many posts of each split.
+
+    Raises:
+        ConfigurationError: Where a split or shard is missing, or a task has no dataset with targets for it.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"--limit {limit}: give a number of posts of at least 1.")
+    manifests = {
+        name: read_manifest(data, name, choice.split or grid.defaults.split) for name, choice in grid.datasets.items()
+    }
+    offers = {task: _datasets_of(grid, task, manifests) for task in grid.tasks}
+    models = [_plan_model(grid, data, name, choice, manifests, offers, limit) for name, choice in grid.models.items()]
+    return GridPlan(grid=grid, models=tuple(models), limit=limit)
+
+
+def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) -> tuple[str, ...]:
+    wanted = grid.tasks[task].datasets
+    for name in wanted or ():
+        if not manifests[name].tasks.get(task):
+            raise ConfigurationError(
+                f"tasks.{task}.datasets: {name}/{manifests[name].split} has no targets for {task}. "
+                f"It has: {', '.join(manifests[name].tasks)}."
+            )
+    found = tuple(name for name, manifest in manifests.items() if manifest.tasks.get(task) and name in (wanted or manifests))
+    if not found:
+        raise ConfigurationError(
+            f"tasks: no dataset of the grid has targets for {task!r} (datasets: {', '.join(manifests)}). "
+            f"Remove the task or add a dataset."
+        )
+    for name in found:
+        manifest = manifests[name]
+        if manifest.tasks[task] != manifest.posts:
+            raise ConfigurationError(
+                f"datasets.{name}: {manifest.tasks[task]} of {manifest.posts} posts of the split {manifest.split} have "
+                f"a target for {task}. Prepare the split so that all of its posts have one."
+            )
+    return found
+
+
+def _plan_model(
+    grid: Grid,
+    data: Storage,
+    name: str,
+    choice: ModelChoice,
+    manifests: Mapping[str, SplitManifest],
+    offers: Mapping[str, tuple[str, ...]],
+    limit: int | None,
+) -> ModelPlan:
+    entry = _entry(name, choice)
+    settings = choice.settings or tuple(s for s in grid.defaults.settings if s in entry.settings)
+    if not settings:
+        raise ConfigurationError(
+            f"models.{name}.settings: {name} can answer in none of the default settings "
+            f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(entry.settings)}."
+        )
+    questions = tuple(
+        Question(
+            task=task,
+            setting=setting,
+            dataset=dataset,
+            variant=grid.tasks[task].prompt,
+            max_new_tokens=grid.tasks[task].max_new_tokens or get_task(task).max_new_tokens,
+        )
+        for setting in settings
+        for task in grid.tasks
+        if task in (choice.tasks or grid.tasks)
+        for dataset in offers[task]
+    )
+    datasets = {dataset: manifests[dataset] for dataset in manifests if any(q.dataset == dataset for q in questions)}
+    fit = {}
+    if entry.engine == "baseline":
+        fit = {
+            dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
+            for dataset in datasets
+        }
+    return ModelPlan(entry, choice.resources or grid.defaults.resources, questions, datasets, fit, limit)
+
+
+def _entry(name: str, choice: ModelChoice) -> ModelEntry:
+    if choice.checkpoint is None:
+        entry = get_model(name)
+    else:
+        entry = own_entry(name, Path(choice.checkpoint), settings=choice.settings)
+    overrides: dict[str, Any] = {
+        field: value
+        for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
+        if (value := getattr(choice, field)) is not None
+    }
+    return dataclasses.replace(entry, **overrides)

@@ -1,0 +1,36 @@
+"""The sink: a unit's predictions become one durable file, and a receipt for the driver."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmsoc_ray.data import Storage
+from mmsoc_ray.grid.pace import Receipt
+
+
+def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
+    """Write a unit's predictions atomically; the first writer wins. Return whether this call wrote the file."""
+    buffer = io.BytesIO()
+    pq.write_table(predictions, buffer, compression="zstd")
+    return root.write_once(path, buffer.getvalue())
+
+
+def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
+    """Return what the driver is told of a finished unit."""
+    return Receipt(
+        unit_id=unit_id,
+        model=model,
+        posts=posts,
+        requests=predictions.num_rows,
+        errors=predictions.num_rows - predictions.column("error").null_count,
+        prompt_tokens=_sum(predictions, "prompt_tokens"),
+        output_tokens=_sum(predictions, "output_tokens"),
+        seconds=seconds,
+    )
+
+
+def _sum(table: pa.Table, column: str) -> int:
+    return int(sum(value or 0 for value in table.column(column).to_pylist()))

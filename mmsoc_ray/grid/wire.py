@@ -1,0 +1,125 @@
+"""A prepared unit on its way from the CPU tasks to an engine: Arrow tables, as bytes in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmsoc_ray.engines.protocol import Picture, PreparedPost, Request
+
+REQUEST_SCHEMA = pa.schema(
+    [
+        pa.field("post", pa.int32()),  # position of the post in the unit
+        pa.field("setting", pa.string()),
+        pa.field("task", pa.string()),
+        pa.field("dataset", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("post_key", pa.string()),
+        pa.field("sample_id", pa.string()),
+        pa.field("round", pa.int32()),
+        pa.field("row_key", pa.string()),
+        pa.field("image_sha256", pa.string()),
+        pa.field("prompt", pa.string()),
+        pa.field("with_image", pa.bool_()),
+        pa.field("max_new_tokens", pa.int32()),
+        pa.field("reference", pa.list_(pa.string())),
+        pa.field("error", pa.string()),  # why it cannot be asked
+    ]
+)
+PICTURE_SCHEMA = pa.schema(
+    [
+        pa.field("post", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("pixels", pa.large_binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """A unit whose pictures are decoded and whose prompts are rendered.
+
+    Attributes:
+        unit_id: The unit.
+        posts: Number of posts in the unit.
+        requests: A row of ``REQUEST_SCHEMA`` per request; those with an ``error`` never reach the engine.
+        pictures: Decoded pictures by the position of their post.
+    """
+
+    unit_id: str
+    posts: int
+    requests: tuple[dict[str, Any], ...]
+    pictures: Mapping[int, Picture]
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the unit as one row of Ray Data."""
+        pictures = [
+            {"post": post, "height": pixels.shape[0], "width": pixels.shape[1], "pixels": pixels.tobytes()}
+            for post, pixels in sorted(self.pictures.items())
+        ]
+        return {
+            "unit_id": self.unit_id,
+            "posts": self.posts,
+            "requests": to_bytes(pa.Table.from_pylist(list(self.requests), schema=REQUEST_SCHEMA)),
+            "pictures": to_bytes(pa.Table.from_pylist(pictures, schema=PICTURE_SCHEMA)),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PreparedUnit:
+        """Read a unit back from its row."""
+        pictures = {
+            item["post"]: np.frombuffer(item["pixels"], np.uint8).reshape(item["height"], item["width"], 3)
+            for item in from_bytes(row["pictures"]).to_pylist()
+        }
+        requests = tuple(from_bytes(row["requests"]).to_pylist())
+        return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures)
+
+    def askable(self) -> tuple[list[PreparedPost], list[list[int]]]:
+        """Return what an engine is asked: the posts with their requests that carry no error.
+
+        Returns:
+            The posts, and for each of them the positions of its requests in ``requests``.
+        """
+        positions: dict[int, list[int]] = {}
+        for position, request in enumerate(self.requests):
+            if request["error"] is None:
+                positions.setdefault(request["post"], []).append(position)
+        posts = [
+            PreparedPost(
+                post_key=self.requests[asked[0]]["post_key"],
+                image=self.pictures.get(post),
+                image_sha256=next((s for i in asked if (s := self.requests[i]["image_sha256"])), None),
+                requests=tuple(_request(self.requests[i]) for i in asked),
+            )
+            for post, asked in positions.items()
+        ]
+        return posts, list(positions.values())
+
+
+def _request(row: Mapping[str, Any]) -> Request:
+    return Request(
+        setting=row["setting"],
+        task=row["task"],
+        prompt=row["prompt"],
+        with_image=row["with_image"],
+        max_new_tokens=row["max_new_tokens"],
+        round=row["round"],
+    )
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """Return a table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    """Read a table from an Arrow stream."""
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
