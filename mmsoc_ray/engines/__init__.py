@@ -1,1 +1,73 @@
+"""How a model answers: one small protocol, and the engines behind it.
 
+``open_engine`` imports an engine's libraries when it is called, so that planning and the command line start fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmsoc_ray.engines.baseline import BaselineFit, MajorityEngine, RandomEngine, fit_baseline
+from mmsoc_ray.engines.ocr import PictureReader
+from mmsoc_ray.engines.protocol import Answer, Engine, Picture, PreparedPost, Request
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.entry import ModelEntry
+
+__all__ = [
+    "Answer",
+    "BaselineFit",
+    "Engine",
+    "MajorityEngine",
+    "Picture",
+    "PictureReader",
+    "PreparedPost",
+    "RandomEngine",
+    "Request",
+    "fit_baseline",
+    "open_engine",
+]
+
+
+def open_engine(
+    entry: ModelEntry,
+    checkpoint: Path | None = None,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    fit: BaselineFit | None = None,
+    answers: Mapping[str, Mapping[str, str]] | None = None,
+    seed: int = 0,
+) -> Engine:
+    """Load the engine that a registry entry names.
+
+    Args:
+        entry: The model; a baseline is told by its name, ``majority`` or ``random``.
+        checkpoint: Folder of the weights; None for a baseline.
+        threads: CPU threads of the transformers engine.
+        device: Device of the transformers engine; None takes the first GPU, or the CPU.
+        fit: What a baseline was fitted on.
+        answers: For a baseline: classification task to label to answer word.
+        seed: Of the baseline ``random``.
+
+    Raises:
+        ConfigurationError: The engine is not there yet, or what it needs was not given or cannot be loaded.
+    """
+    if entry.engine == "transformers":
+        if checkpoint is None:
+            raise ConfigurationError(f"model {entry.name!r}: the transformers engine needs a checkpoint folder")
+        from mmsoc_ray.engines.transformers import TransformersEngine
+
+        return TransformersEngine(checkpoint, entry, threads=threads, device=device)
+    if entry.engine == "baseline":
+        if fit is None or answers is None:
+            raise ConfigurationError(f"model {entry.name!r}: a baseline needs a fit and the answer words of its tasks")
+        if entry.name == "majority":
+            return MajorityEngine(fit, answers)
+        if entry.name == "random":
+            return RandomEngine(fit, answers, seed)
+        raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
+    raise ConfigurationError(
+        f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version; "
+        "the engines of this one are transformers and baseline"
+    )

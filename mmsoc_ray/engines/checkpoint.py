@@ -1,0 +1,141 @@
+"""A checkpoint folder, loaded with the transformers library: model, tokenizer, processor and how it stops."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from mmsoc_ray.engines.wrapping import PromptWrapper
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.entry import ModelEntry
+
+_library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
+
+
+@dataclass
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        model: The model in evaluation mode, on its device.
+        tokenizer: Its tokenizer.
+        processor: Tokenizer and picture preprocessing in one, or None where it sees no pictures.
+        wrapper: The checkpoint's own frame around a prompt.
+        end_token_ids: Any of them ends an answer.
+        pad_token_id: Fills prompts on the left.
+        context_tokens: Prompt and answer together cannot be longer; None if the checkpoint does not say.
+        frame_control_tokens: Control tokens of an empty frame, without (False) and with a picture (True).
+        takes_token_types: Whether ``forward`` knows ``token_type_ids``.
+        takes_encoded_pictures: Whether ``generate`` can be given a picture's features in place of its pixels.
+    """
+
+    model: Any
+    tokenizer: Any
+    processor: Any | None
+    wrapper: PromptWrapper
+    end_token_ids: frozenset[int]
+    pad_token_id: int
+    context_tokens: int | None
+    frame_control_tokens: dict[bool, int]
+    takes_token_types: bool
+    takes_encoded_pictures: bool
+
+    def greedy(self, max_new_tokens: int) -> Any:
+        """Return the ``GenerationConfig`` of a greedy answer of at most so many tokens."""
+        return _library.GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(self.end_token_ids),
+            pad_token_id=self.pad_token_id,
+            bos_token_id=self.tokenizer.bos_token_id,
+            decoder_start_token_id=self.model.generation_config.decoder_start_token_id,
+        )
+
+
+def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device: torch.device) -> Checkpoint:
+    """Load a checkpoint folder: safetensors only, no code out of the folder, no call to a hub.
+
+    Args:
+        folder: The checkpoint.
+        entry: Says whether pictures are shown and how a prompt is framed.
+        dtype: Of the weights.
+        device: Where the model goes.
+
+    Raises:
+        ConfigurationError: The folder is missing or has no safetensors, or sees no pictures although the entry says
+            so, or its frame cannot be used.
+    """
+    where = f"model {entry.name!r}, checkpoint {str(folder)!r}"
+    if not (folder / "config.json").is_file():
+        raise ConfigurationError(f"{where}: no config.json there; name a folder that save_pretrained has written")
+    if not any(folder.glob("*.safetensors")):
+        raise ConfigurationError(
+            f"{where}: no *.safetensors there; pickled weights are not loaded, convert them with "
+            "save_pretrained(..., safe_serialization=True)"
+        )
+    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    config = _library.AutoConfig.from_pretrained(folder, **local)
+    if entry.sees_pictures and type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise ConfigurationError(
+            f"{where}: its architecture {config.model_type!r} takes no pictures; set sees_pictures to false"
+        )
+    shows_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    processor = _library.AutoProcessor.from_pretrained(folder, **local) if shows_pictures else None
+    tokenizer = _library.AutoTokenizer.from_pretrained(folder, **local) if processor is None else processor.tokenizer
+    auto = _library.AutoModelForImageTextToText if shows_pictures else _library.AutoModelForCausalLM
+    _library.utils.logging.disable_progress_bar()
+    model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local).to(device).eval()
+    try:
+        wrapper = PromptWrapper(entry.prompt_template, tokenizer, processor)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+    end_token_ids = _end_token_ids(model, tokenizer, wrapper)
+    own = model.generation_config
+    # generate() fills what a call leaves open from here: nothing of the checkpoint's sampling may come back.
+    model.generation_config = _library.GenerationConfig(decoder_start_token_id=own.decoder_start_token_id)
+    pad_token_id = tokenizer.pad_token_id
+    parameters = inspect.signature(model.forward).parameters
+    return Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        processor=processor,
+        wrapper=wrapper,
+        end_token_ids=end_token_ids,
+        pad_token_id=min(end_token_ids, default=0) if pad_token_id is None else pad_token_id,
+        context_tokens=_context_tokens(config, tokenizer),
+        frame_control_tokens=_frame_control_tokens(wrapper, tokenizer, processor is not None),
+        takes_token_types="token_type_ids" in parameters,
+        takes_encoded_pictures="mm_encoder_outputs" in parameters and not config.is_encoder_decoder,
+    )
+
+
+def _end_token_ids(model: Any, tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
+    """Collect what ends an answer: the checkpoint's own end tokens and the chat template's end of turn."""
+    own = model.generation_config.eos_token_id
+    listed = own if isinstance(own, list) else [own]
+    candidates = [*listed, tokenizer.eos_token_id, wrapper.end_of_turn_id()]
+    return frozenset(token for token in candidates if token is not None)
+
+
+def _context_tokens(config: Any, tokenizer: Any) -> int | None:
+    positions = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if positions is not None:
+        return int(positions)
+    # The tokenizer says 1e30 where it does not know.
+    return int(tokenizer.model_max_length) if tokenizer.model_max_length < 10**9 else None
+
+
+def _frame_control_tokens(wrapper: PromptWrapper, tokenizer: Any, shows_pictures: bool) -> dict[bool, int]:
+    counts = {}
+    for with_image in (False, True) if shows_pictures else (False,):
+        text = wrapper.wrap("a", with_image)
+        token_ids = tokenizer.encode(text, add_special_tokens=wrapper.add_special_tokens)
+        counts[with_image] = wrapper.control_tokens(token_ids)
+    return counts
