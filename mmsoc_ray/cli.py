@@ -1,0 +1,220 @@
+"""The ``mmsoc`` command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mmsoc_ray.errors import ConfigurationError
+
+DEFAULT_OUTPUT = "mmsoc-output"
+
+app = typer.Typer(
+    help="Re-evaluate multimodal language models on social-media tasks, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+GridArgument = Annotated[Path, typer.Argument(help="Grid file (YAML).", metavar="GRID")]
+ModelsOption = Annotated[str | None, typer.Option("--models", help="Only these models, separated by commas.")]
+TasksOption = Annotated[str | None, typer.Option("--tasks", help="Only these tasks, separated by commas.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
+OutputOption = Annotated[str, typer.Option("--output", help="Output root: a folder or s3://BUCKET/PREFIX.")]
+RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to join; by default $RAY_ADDRESS, else Ray starts here.")
+]
+
+
+class TableFormat(StrEnum):
+    """How ``mmsoc table`` prints."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def plan(
+    grid: GridArgument,
+    models: ModelsOption = None,
+    tasks: TasksOption = None,
+    limit: LimitOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print cells, posts and requests of a grid; spends nothing."""
+    from mmsoc_ray.results.render import plan_table
+
+    planned, _ = _plan(grid, models, tasks, limit)
+    cells = [
+        {"model": c.model, "adapter": c.adapter, "setting": c.setting, "task": c.task, "dataset": c.dataset}
+        | {"split": c.split, "posts": posts}
+        for c, posts in planned.cells().items()
+    ]
+    if as_json:
+        requests = {model.entry.name: model.requests for model in planned.models}
+        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "cells": cells}
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        Console().print(plan_table(planned.grid.name, cells))
+
+
+@app.command()
+def run(
+    grid: GridArgument,
+    output: OutputOption = DEFAULT_OUTPUT,
+    run_id: RunIdOption = None,
+    models: ModelsOption = None,
+    tasks: TasksOption = None,
+    limit: LimitOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.grid import RunProgress, execute, open_run
+
+    root = open_storage(output)
+    _refuse_vanishing("--output", output)
+    console = Console(stderr=True)
+    with RunProgress(console if console.is_terminal else None) as progress:
+        planned, data = _plan(grid, models, tasks, limit, progress.phase)
+        opened = open_run(planned, data, root, run_id or planned.grid.name, progress.phase)
+        nothing_left = opened.finished()
+        with _interruptible():
+            result = None if nothing_left else execute(opened, progress, address=address)
+    _show_table(root.uri, opened.folder.run_id, TableFormat.table, None)
+    where = f"{root.uri}/{opened.folder.root}"
+    typer.echo(f"predictions  {where}\nresults      {root.uri}/{opened.folder.results}")
+    typer.echo(f"table again  mmsoc table {shlex.quote(where)}")
+    if nothing_left:
+        typer.echo(f"Nothing was left to do: run {opened.folder.run_id!r} is complete. No engine was called.")
+    if result is not None and result.incomplete:
+        for cell in result.incomplete:
+            typer.echo(f"incomplete: {cell.cell.identity} has {cell.found} of {cell.expected} posts", err=True)
+        typer.echo("The run is incomplete. The same command takes it up where it stands.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    run: Annotated[str, typer.Argument(help="<root>/runs/<run_id>, or a run id with --output.", metavar="RUN")],
+    output: OutputOption = DEFAULT_OUTPUT,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print it.")] = TableFormat.table,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the table into this SVG file.")] = None,
+) -> None:
+    """Print the results table of a run again."""
+    root, slash, run_id = run.rstrip("/").rpartition("/runs/")
+    if not slash:
+        root, run_id = output, run
+    _show_table(root, run_id, form, svg)
+
+
+def _plan(
+    grid: Path,
+    models: str | None,
+    tasks: str | None,
+    limit: int | None,
+    phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
+) -> tuple[Any, Any]:
+    from mmsoc_ray.config import load_grid, narrow
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.data.demo_shards import cached_demo
+    from mmsoc_ray.grid import plan_grid
+
+    loaded = narrow(load_grid(grid), models=_names(models), tasks=_names(tasks))
+    if loaded.data == "demo":
+        data = cached_demo(phase)
+    else:
+        _refuse_vanishing(f"{grid}: data", loaded.data)
+        data = open_storage(loaded.data)
+    return plan_grid(loaded, data, limit=limit), data
+
+
+def _names(option: str | None) -> tuple[str, ...] | None:
+    if option is None:
+        return None
+    names = tuple(name.strip() for name in option.split(",") if name.strip())
+    if not names:
+        raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
+    return names
+
+
+def _refuse_vanishing(field: str, path: str) -> None:
+    """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in path and not Path(path).is_absolute():
+        raise ConfigurationError(
+            f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
+            f"that every node shares, or s3://BUCKET/PREFIX."
+        )
+
+
+def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:
+    from mmsoc_ray.results import stored
+    from mmsoc_ray.results.render import render_table, save_svg, to_csv, to_json, to_markdown
+
+    found = stored.read_run(root_uri, run_id)
+    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete}
+    if svg is not None:
+        save_svg(found.rows, svg, title=f"mmsoc table {run_id}", **extra)
+    if form is TableFormat.table:
+        console = Console()
+        console.print(render_table(found.rows, width=console.width, **extra))
+    elif form is TableFormat.markdown:
+        typer.echo(to_markdown(found.rows, **extra))
+    else:
+        typer.echo(to_csv(found.rows) if form is TableFormat.csv else to_json(found.rows))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let ``ray job stop`` (SIGTERM) end a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(arguments: list[str] | None = None, *, program: str = "mmsoc") -> None:
+    """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
+
+    Args:
+        arguments: By default those of the process.
+        program: How the command was called, for the line that resumes it.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(arguments, prog_name=program, standalone_mode=False) or 0
+    except ConfigurationError as error:
+        typer.echo(f"error: {error}", err=True)
+        status = 2
+    except typer.Exit as stop:
+        status = stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo(f"\nInterrupted. What is done is kept. Resume with:\n  {program} {shlex.join(arguments)}", err=True)
+        status = 130
+    except typer.BadParameter as error:
+        error.show()
+        status = 2
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
