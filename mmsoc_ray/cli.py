@@ -56,7 +56,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print cells, posts and requests of a grid; spends nothing."""
-    from mmsoc_ray.results.render import plan_table
+    from mmsoc_ray.grid.plan_table import plan_table
 
     planned, _ = _plan(grid, models, tasks, limit)
     cells = [
@@ -69,7 +69,7 @@ def plan(
         content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
-        Console().print(plan_table(planned.grid.name, cells))
+        Console().print(plan_table(planned))
 
 
 @app.command()
@@ -192,16 +192,17 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def main(arguments: list[str] | None = None, *, program: str = "mmsoc") -> None:
+def main(arguments: list[str] | None = None, *, command: str | None = None, program: str = "mmsoc") -> None:
     """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
 
     Args:
         arguments: By default those of the process.
+        command: The subcommand that ``arguments`` belong to, where they do not name it.
         program: How the command was called, for the line that resumes it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(arguments, prog_name=program, standalone_mode=False) or 0
+        status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
     except ConfigurationError as error:
         typer.echo(f"error: {error}", err=True)
         status = 2

@@ -7,10 +7,12 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmsoc_ray.errors import ConfigurationError
+
 _CHUNK = 1 << 20
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ConfigurationError):
     """A checkpoint cannot be had; the message says which, why and what to do."""
 
 

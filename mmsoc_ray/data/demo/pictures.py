@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.resources import as_file
 from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Colour = tuple[int, int, int]
 Position = Literal["top", "bottom"]
@@ -87,6 +88,18 @@ def _glyph(char: str, size: int) -> Image.Image:
     return square
 
 
+@lru_cache(maxsize=512)
+def _sticker(char: str, size: int) -> Image.Image:
+    """A glyph with a white rim, so that black lines stand out from a dark background."""
+    rim = max(2, size // 32)
+    padded = Image.new("RGBA", (size + 2 * rim, size + 2 * rim), (0, 0, 0, 0))
+    padded.paste(_glyph(char, size), (rim, rim))
+    sticker = Image.new("RGBA", padded.size, (*WHITE, 0))
+    sticker.putalpha(padded.getchannel("A").filter(ImageFilter.MaxFilter(2 * rim + 1)))
+    sticker.alpha_composite(padded)
+    return sticker
+
+
 def glyph(char: str, size: int) -> Image.Image:
     """Draw one OpenMoji colour glyph.
 
@@ -106,7 +119,7 @@ def glyph(char: str, size: int) -> Image.Image:
 def place_glyph(
     picture: Image.Image, char: str, centre: tuple[int, int], size: int, *, angle: int = 0, flip: bool = False
 ) -> None:
-    """Draw a glyph onto an RGB picture, in place.
+    """Draw a glyph with a white rim onto an RGB picture, in place.
 
     Args:
         picture: What is drawn on.
@@ -116,7 +129,7 @@ def place_glyph(
         angle: Degrees counter-clockwise.
         flip: Whether to mirror it left to right.
     """
-    drawn = _glyph(char, size)
+    drawn = _sticker(char, size)
     if flip:
         drawn = drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if angle:
@@ -174,6 +187,45 @@ def draw_bold(
     draw.text(at, text, font=letters(size), fill=fill, anchor=anchor, stroke_width=bold, stroke_fill=fill)
 
 
+@dataclass(frozen=True)
+class Caption:
+    """A meme's caption, wrapped and fitted.
+
+    Attributes:
+        lines: The words in capitals, as they are broken.
+        size: Font size in pixels.
+    """
+
+    lines: tuple[str, ...]
+    size: int
+
+    @classmethod
+    def fit(cls, text: str, width: int) -> Caption:
+        """Fit a text into a picture of ``width`` pixels: as large as three lines allow, never below 20 px."""
+        size, lines = _fit(text.upper(), width * 0.92, width // 10, _SMALLEST_CAPTION, 3)
+        return cls(tuple(lines), size)
+
+    @property
+    def height(self) -> int:
+        """Pixels from the picture's edge to the caption's far side, 0 for an empty text."""
+        return len(self.lines) * self._step + 2 * self._margin if self.lines else 0
+
+    @property
+    def _step(self) -> int:
+        return round(self.size * 1.16)
+
+    @property
+    def _margin(self) -> int:
+        return round(self.size * 0.3)
+
+    def draw(self, picture: Image.Image, position: Position) -> None:
+        """Draw the caption in place, bold and white with a black border, at one edge."""
+        first = self._margin if position == "top" else picture.height - self.height + self._margin
+        for number, line in enumerate(self.lines):
+            baseline = first + number * self._step + round(self.size * 0.86)
+            draw_bold(picture, (picture.width / 2, baseline), line, self.size, outline=BLACK, anchor="ms")
+
+
 def draw_caption(picture: Image.Image, text: str, position: Position) -> int:
     """Draw a meme's caption in place: bold white capitals with a black border, wrapped and fitted.
 
@@ -185,17 +237,9 @@ def draw_caption(picture: Image.Image, text: str, position: Position) -> int:
     Returns:
         Height in pixels that the caption takes from that edge, 0 for an empty text.
     """
-    if not text.strip():
-        return 0
-    largest = picture.width // 10
-    size, lines = _fit(text.upper(), picture.width * 0.92, largest, _SMALLEST_CAPTION, 3)
-    step, margin = round(size * 1.16), round(size * 0.3)
-    height = step * len(lines) + 2 * margin
-    first = margin if position == "top" else picture.height - height + margin
-    for number, line in enumerate(lines):
-        baseline = first + number * step + round(size * 0.86)
-        draw_bold(picture, (picture.width / 2, baseline), line, size, outline=BLACK, anchor="ms")
-    return height
+    caption = Caption.fit(text, picture.width)
+    caption.draw(picture, position)
+    return caption.height
 
 
 def draw_lines(

@@ -1,0 +1,52 @@
+"""Reading a run's results back from where they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mmsoc_ray.data import open_storage
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.results.table import CellKey, ResultRow, read_results
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """The results of a run.
+
+    Attributes:
+        rows: One row per cell and metric.
+        notes: Lines shown beneath the table.
+        incomplete: Cells that lack predictions: found and expected posts.
+    """
+
+    rows: list[ResultRow]
+    notes: tuple[str, ...]
+    incomplete: Mapping[CellKey, tuple[int, int]]
+
+
+def read_run(root_uri: str, run_id: str) -> StoredRun:
+    """Read a run's part of the results table, by its manifest.
+
+    Raises:
+        ConfigurationError: Where there is no such run or it has no table yet.
+    """
+    root = open_storage(root_uri)
+    try:
+        manifest = json.loads(root.read(f"manifests/{run_id}.json"))
+        plan = json.loads(root.read(f"runs/{run_id}/plan.json"))
+    except FileNotFoundError as error:
+        known = sorted(path.split("/")[1].removesuffix(".json") for path in root.list_files("manifests"))
+        raise ConfigurationError(
+            f"{root.uri} has no finished run {run_id!r}. Runs with a table: {', '.join(known) or '(none)'}."
+        ) from error
+    incomplete = {
+        _cell_of(path): (counts["found"], counts["expected"]) for path, counts in manifest["incomplete"].items()
+    }
+    return StoredRun(read_results(root.read(manifest["results"]["file"])), tuple(plan["notes"]), incomplete)
+
+
+def _cell_of(path: str) -> CellKey:
+    _, model, adapter, setting, task, dataset, split = path.removesuffix(".json").split("/")
+    return (model, adapter, setting, task, dataset, split)
