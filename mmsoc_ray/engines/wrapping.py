@@ -57,7 +57,10 @@ class PromptWrapper:
 
     def wrap(self, prompt: str, with_image: bool) -> str:
         """Return the whole prompt as text; a picture stands in it as the checkpoint's picture token."""
-        return self._frame(self._control_pattern.sub(_split_token, prompt), with_image)
+        return self._frame(self._split(prompt), with_image)
+
+    def _split(self, prompt: str) -> str:
+        return self._control_pattern.sub(_split_token, prompt)
 
     def control_tokens(self, token_ids: list[int]) -> int:
         """Count the control tokens among the ids, those that stand for a picture left out."""

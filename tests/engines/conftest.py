@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ TEXT: dict[str, Any] = {
 }
 
 
-def make_tokenizer(specials: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
+def train_tokenizer(specials: tuple[str, ...]) -> transformers.PreTrainedTokenizerFast:
     """Train a byte-level BPE on a few words."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -52,7 +53,7 @@ def make_tokenizer(specials: tuple[str, ...]) -> transformers.PreTrainedTokenize
 
 
 def save_text_checkpoint(folder: Path) -> None:
-    tokenizer = make_tokenizer(())
+    tokenizer = train_tokenizer(())
     torch.manual_seed(1)
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=len(tokenizer), **TEXT))
     # A checkpoint whose own settings sample and penalise: the engine must not.
@@ -64,7 +65,7 @@ def save_text_checkpoint(folder: Path) -> None:
 
 
 def save_llava_checkpoint(folder: Path) -> None:
-    tokenizer = make_tokenizer(("<image>",))
+    tokenizer = train_tokenizer(("<image>",))
     image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     vision = transformers.CLIPVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=14
@@ -95,6 +96,12 @@ def save_llava_checkpoint(folder: Path) -> None:
         chat_template=CHAT_TEMPLATE,
     )
     processor.save_pretrained(folder)
+
+
+@pytest.fixture
+def make_tokenizer() -> Callable[..., transformers.PreTrainedTokenizerFast]:
+    """Make a tokenizer with further special tokens."""
+    return lambda *specials: train_tokenizer(specials)
 
 
 @pytest.fixture(scope="session")
