@@ -1,1 +1,102 @@
+"""Metrics as pure functions of arrays, and the bootstrap of their intervals.
 
+Every docstring defines its metric, and what an answer counts as that could not be read or that failed.
+"""
+
+from mmsoc_ray.metrics.answers import output_tokens_mean, refusal_rate, success_rate
+from mmsoc_ray.metrics.averages import MeanStatistic, RatioStatistic
+from mmsoc_ray.metrics.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Statistic,
+    intervals,
+    percentile_interval,
+    resampled_counts,
+    resampled_weights,
+)
+from mmsoc_ray.metrics.classification import (
+    ClassScores,
+    accuracy,
+    balanced_accuracy,
+    macro_f1,
+    mcc,
+    micro_f1,
+    per_class_scores,
+    weighted_f1,
+)
+from mmsoc_ray.metrics.confusion import Counts, Floats, classification_values, confusion_counts, divide
+from mmsoc_ray.metrics.overlap import rouge_1, rouge_2, rouge_l, rouge_scores
+from mmsoc_ray.metrics.ranking import (
+    ProbabilityStatistic,
+    RankingStatistic,
+    auroc,
+    average_precision,
+    expected_calibration_error,
+    log_loss,
+)
+from mmsoc_ray.metrics.tagging import (
+    TagStatistic,
+    hamming_loss,
+    jaccard,
+    sample_f1,
+    tag_exact_match,
+    tag_macro_f1,
+    tag_micro_f1,
+)
+from mmsoc_ray.metrics.transcription import (
+    character_error_rate,
+    edit_counts,
+    exact_match,
+    normalise_text,
+    word_error_rate,
+)
+
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "ClassScores",
+    "Counts",
+    "Floats",
+    "MeanStatistic",
+    "ProbabilityStatistic",
+    "RankingStatistic",
+    "RatioStatistic",
+    "Statistic",
+    "TagStatistic",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "balanced_accuracy",
+    "character_error_rate",
+    "classification_values",
+    "confusion_counts",
+    "divide",
+    "edit_counts",
+    "exact_match",
+    "expected_calibration_error",
+    "hamming_loss",
+    "intervals",
+    "jaccard",
+    "log_loss",
+    "macro_f1",
+    "mcc",
+    "micro_f1",
+    "normalise_text",
+    "output_tokens_mean",
+    "per_class_scores",
+    "percentile_interval",
+    "refusal_rate",
+    "resampled_counts",
+    "resampled_weights",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "rouge_scores",
+    "sample_f1",
+    "success_rate",
+    "tag_exact_match",
+    "tag_macro_f1",
+    "tag_micro_f1",
+    "weighted_f1",
+    "word_error_rate",
+]

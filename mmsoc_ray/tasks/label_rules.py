@@ -17,15 +17,18 @@ Tokens = Sequence[str]
 SENTENCE_MARKS = frozenset(".!?;:\n")
 PAUSES = frozenset(",()")
 OPTIONS = frozenset(("or", "/"))
-NEGATORS = frozenset("not non never no neither nor isnt arent doesnt dont wasnt cannot hardly".split())  # noqa: SIM905
+NEGATORS = frozenset(
+    ("not", "non", "never", "no", "neither", "nor", "isnt", "arent", "doesnt", "dont", "wasnt", "cannot", "hardly")
+)
 NEGATION_REACH = 7
 """A negator works over so many words between it and the label, if all of them are among ``BETWEEN``."""
-BETWEEN = frozenset(
+_BETWEEN = (
     "a all an any anything appear as at be being believe clearly considered contain content convey especially find "
     "explicitly feel image in inherently intended is it meant meme necessarily news obviously of overly particularly "
-    "post quite really seem so that the think this to truly tweet very".split()  # noqa: SIM905
+    "post quite really seem so that the think this to truly tweet very"
 )
-MARKERS = frozenset("answer label classification verdict category prediction conclusion".split())  # noqa: SIM905
+BETWEEN = frozenset(_BETWEEN.split())
+MARKERS = frozenset(("answer", "label", "classification", "verdict", "category", "prediction", "conclusion"))
 LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
 AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
 

@@ -21,10 +21,11 @@ SURROUNDING = "\"'*_.,:;!?()[]{}<>|~# \t\r\n"
 REFUSAL_WORDS = 40
 """A refusal opens an answer: only so many tokens are searched for one."""
 
-_DECLINED = frozenset(
+_DECLINED_WORDS = (
     "answer analyze analyse assist classify comply determine describe discuss engage evaluate extract fulfill generate "
-    "give help identify judge label make participate predict provide read respond say see tell transcribe view".split()  # noqa: SIM905
+    "give help identify judge label make participate predict provide read respond say see tell transcribe view"
 )
+_DECLINED = frozenset(_DECLINED_WORDS.split())
 _REFUSAL_OPENINGS = (("i", "am", "sorry"), ("i", "m", "sorry"), ("sorry",), ("i", "apologize"), ("i", "apologise"))
 _REFUSAL_PHRASES: tuple[tuple[str, ...], ...] = (
     ("as", "an", "ai"),

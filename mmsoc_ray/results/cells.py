@@ -1,0 +1,321 @@
+"""Scores of one cell: answers parsed, metrics, intervals. A pure function of the cell's predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mmsoc_ray.metrics import (
+    Counts,
+    Floats,
+    MeanStatistic,
+    ProbabilityStatistic,
+    RankingStatistic,
+    RatioStatistic,
+    Statistic,
+    TagStatistic,
+    classification_values,
+    divide,
+    edit_counts,
+    intervals,
+    normalise_text,
+    resampled_counts,
+    resampled_weights,
+    rouge_scores,
+)
+from mmsoc_ray.tasks import TASKS, Parsed, ParsePolicy, Task, TaskKind, normalise_tag
+
+HEADLINE_OF_KIND: Mapping[TaskKind, str] = {
+    "classification": "macro_f1",
+    "tagging": "sample_f1",
+    "ocr": "word_error_rate",
+    "free_text": "rouge_l",
+}
+
+HEADLINE: Mapping[str, str] = {name: HEADLINE_OF_KIND[task.kind] for name, task in TASKS.items()}
+"""Task to the metric that the compact table shows."""
+
+LOWER_IS_BETTER = frozenset(
+    ("log_loss", "ece", "hamming_loss", "word_error_rate", "character_error_rate", "refusal_rate", "output_tokens_mean")
+)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a greater value of the metric is the better one; mean output length counts as a cost."""
+    return metric not in LOWER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class CellRows:
+    """The predictions of one cell as parallel sequences, in any order.
+
+    Attributes:
+        post_key: Identity of each post, each once.
+        output: What the model said; None where the request failed.
+        error: Why it failed, or None.
+        reference: The references of each post: one label, all tags, or one or more texts.
+        output_tokens: Generated tokens, or None.
+        label_scores: Probability of each label, or None for a post that was not scored; None where none was.
+        score: Score of the positive label, or None for a post that was not scored; None where none was.
+    """
+
+    post_key: Sequence[str]
+    output: Sequence[str | None]
+    error: Sequence[str | None]
+    reference: Sequence[Sequence[str]]
+    output_tokens: Sequence[int | None]
+    label_scores: Sequence[Mapping[str, float] | None] | None = None
+    score: Sequence[float | None] | None = None
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One metric of a cell with its interval at 95 %; NaN where undefined."""
+
+    name: str
+    value: float
+    ci_low: float
+    ci_high: float
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """What a cell came to.
+
+    Attributes:
+        n: Posts of the cell.
+        n_failed: Posts whose request failed.
+        n_unparsed: Posts whose answer the parser could not read, failed ones not among them.
+        metrics: Every metric of the task that the cell gives, in the task's order.
+    """
+
+    n: int
+    n_failed: int
+    n_unparsed: int
+    metrics: tuple[MetricValue, ...]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A cell's rows in the order of their post keys, with the answers parsed; a failed request is parsed as None."""
+
+    rows: CellRows
+    parsed: Sequence[Parsed]
+    failed: Sequence[bool]
+
+    @property
+    def texts(self) -> list[str | None]:
+        return [parsed.value for parsed in self.parsed]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Metrics that are computed together, and resampled together.
+
+    Attributes:
+        observed: How often each post (always once), or each kind of post, stands in the cell.
+        statistic: The metrics of such counts.
+        of_posts: Whether posts are counted rather than kinds of posts.
+    """
+
+    observed: Counts
+    statistic: Statistic
+    of_posts: bool
+
+
+def score_cell(task: Task, rows: CellRows, *, identity: str, policy: ParsePolicy = "lenient") -> CellScores:
+    """Parse the answers of a cell and return its metrics with percentile bootstrap intervals.
+
+    Classification: an unparsed or failed answer is wrong, and no false positive of any class. Tagging: the empty set.
+    OCR: the empty string; of several references the one with the fewest word edits counts. Free text: 0; of several
+    references the best one counts, for each metric apart. AUROC, average precision, log loss and calibration error
+    stand only where posts were scored; among those, a post without a score counts as knowing nothing.
+    ``output_tokens_mean`` is over answered requests.
+
+    The result depends on the rows and the identity only, not on the rows' order.
+
+    Args:
+        task: The task.
+        rows: The cell's predictions.
+        identity: Names the cell; seeds the bootstrap.
+        policy: How tolerantly answers are read.
+
+    Raises:
+        ValueError: The sequences are not parallel, a post stands twice, or a reference is absent or outside the task's
+            labels; the message names the post and the value.
+    """
+    read = _read(task, rows, policy)
+    if task.kind == "classification":
+        parts = _classification(task, read)
+    elif task.kind == "tagging":
+        parts = _tagging(task, read)
+    elif task.kind == "ocr":
+        parts = _ocr(read)
+    else:
+        parts = _free_text(read)
+    found: dict[str, MetricValue] = {}
+    for name, part in {**parts, "tokens": _tokens(read)}.items():
+        found.update(_with_intervals(part, f"{identity}|{name}"))
+    return CellScores(
+        n=len(read.parsed),
+        n_failed=sum(read.failed),
+        n_unparsed=sum(parsed.values is None for parsed in read.parsed) - sum(read.failed),
+        metrics=tuple(found[name] for name in task.metrics if name in found),
+    )
+
+
+def _read(task: Task, rows: CellRows, policy: ParsePolicy) -> _Read:
+    columns = (
+        rows.post_key,
+        rows.output,
+        rows.error,
+        rows.reference,
+        rows.output_tokens,
+        rows.label_scores,
+        rows.score,
+    )
+    lengths = {len(column) for column in columns if column is not None}
+    if len(lengths) > 1:
+        raise ValueError(f"the columns of a cell of task {task.name!r} have the lengths {sorted(lengths)}")
+    order = sorted(range(len(rows.post_key)), key=rows.post_key.__getitem__)
+    for before, after in pairwise(order):
+        if rows.post_key[before] == rows.post_key[after]:
+            raise ValueError(f"post {rows.post_key[after]!r} stands twice in a cell of task {task.name!r}")
+    for at in order:
+        _check_reference(task, rows.post_key[at], rows.reference[at])
+    failed = [rows.error[at] is not None or rows.output[at] is None for at in order]
+    parsed = [
+        Parsed(None, rule="failed") if lost else task.parse(rows.output[at] or "", policy)
+        for at, lost in zip(order, failed, strict=True)
+    ]
+    ordered = CellRows(
+        post_key=[rows.post_key[at] for at in order],
+        output=[rows.output[at] for at in order],
+        error=[rows.error[at] for at in order],
+        reference=[rows.reference[at] for at in order],
+        output_tokens=[rows.output_tokens[at] for at in order],
+        label_scores=None if rows.label_scores is None else [rows.label_scores[at] for at in order],
+        score=None if rows.score is None else [rows.score[at] for at in order],
+    )
+    return _Read(ordered, parsed, failed)
+
+
+def _check_reference(task: Task, post_key: str, reference: Sequence[str]) -> None:
+    if not reference:
+        raise ValueError(f"post {post_key!r} has no reference for task {task.name!r}; give its targets one")
+    if task.kind != "classification":
+        return
+    if len(reference) != 1 or reference[0] not in task.labels:
+        raise ValueError(
+            f"post {post_key!r} has the reference {list(reference)} for task {task.name!r}; "
+            f"it must be one of the labels {', '.join(task.labels)}"
+        )
+
+
+def _with_intervals(part: _Part, identity: str) -> dict[str, MetricValue]:
+    values = part.statistic(part.observed[None])
+    if part.of_posts:
+        chunks = resampled_weights(len(part.observed), identity)
+    else:
+        chunks = resampled_counts(part.observed, identity)
+    bounds = intervals(chunks, part.statistic)
+    return {name: MetricValue(name, float(value[0]), *bounds[name]) for name, value in values.items()}
+
+
+def _of_posts(read: _Read, *statistics: Statistic) -> _Part:
+    """Return metrics that are computed from the same resamples of posts, drawn once."""
+
+    def together(weights: Counts) -> dict[str, Floats]:
+        return {name: values for statistic in statistics for name, values in statistic(weights).items()}
+
+    return _Part(np.ones(len(read.parsed), np.int64), together, of_posts=True)
+
+
+def _rates(read: _Read) -> MeanStatistic:
+    return MeanStatistic(
+        {
+            "success_rate": [parsed.values is not None for parsed in read.parsed],
+            "refusal_rate": [parsed.refused for parsed in read.parsed],
+        }
+    )
+
+
+def _tokens(read: _Read) -> _Part:
+    """Mean output length, from how often each length occurs: lengths are few, posts may be many."""
+    pairs = zip(read.rows.output_tokens, read.failed, strict=True)
+    answered = [count for count, failed in pairs if count is not None and not failed]
+    lengths, counts = np.unique(np.asarray(answered, np.int64), return_counts=True)
+    return _Part(counts, MeanStatistic({"output_tokens_mean": lengths}), of_posts=False)
+
+
+def _classification(task: Task, read: _Read) -> dict[str, _Part]:
+    """Metrics from the counts of true label by predicted label, unparsed or failed, refused."""
+    labels = len(task.labels)
+    code = {label: at for at, label in enumerate(task.labels)}
+    true = np.asarray([code[reference[0]] for reference in read.rows.reference], np.int64)
+    said = [code[parsed.value] if parsed.value is not None else labels + int(parsed.refused) for parsed in read.parsed]
+    width = labels + 2
+    counts = np.bincount(true * width + np.asarray(said, np.int64), minlength=labels * width)
+
+    def statistic(flat: Counts) -> dict[str, Floats]:
+        matrices = flat.reshape(-1, labels, width)
+        without, refused = matrices[..., labels:].sum(axis=(1, 2)), matrices[..., labels + 1].sum(axis=1)
+        posts = flat.sum(axis=1)
+        return {
+            **classification_values(matrices, task.labels),
+            "success_rate": divide(posts - without, posts, np.nan),
+            "refusal_rate": divide(refused, posts, np.nan),
+        }
+
+    return {"labels": _Part(counts, statistic, of_posts=False), **_scored(task, read)}
+
+
+def _scored(task: Task, read: _Read) -> dict[str, _Part]:
+    """Metrics of probabilities, where the run scored labels."""
+    statistics: list[Statistic] = []
+    true = [reference[0] for reference in read.rows.reference]
+    of_labels = read.rows.label_scores or []
+    if any(of_labels):
+        matrix = [[(of_post or {}).get(label, math.nan) for label in task.labels] for of_post in of_labels]
+        statistics.append(ProbabilityStatistic(true, matrix, task.labels))
+    scores = read.rows.score or []
+    if task.positive is not None and any(score is not None for score in scores):
+        known = [math.nan if score is None else score for score in scores]
+        statistics.append(RankingStatistic([label == task.positive for label in true], known))
+    return {"scores": _of_posts(read, *statistics)} if statistics else {}
+
+
+def _tagging(task: Task, read: _Read) -> dict[str, _Part]:
+    references = [{normalise_tag(tag) for tag in reference} for reference in read.rows.reference]
+    vocabulary = {normalise_tag(tag) for tag in task.labels} or None
+    statistic = TagStatistic(references, [parsed.values for parsed in read.parsed], vocabulary)
+    return {"posts": _of_posts(read, statistic, _rates(read))}
+
+
+def _ocr(read: _Read) -> dict[str, _Part]:
+    best = [_nearest(reference, text) for reference, text in zip(read.rows.reference, read.texts, strict=True)]
+    pairs = zip(best, read.texts, strict=True)
+    same = [text is not None and normalise_text(text) == normalise_text(true) for true, text in pairs]
+    edits = {
+        "word_error_rate": edit_counts(best, read.texts),
+        "character_error_rate": edit_counts(best, read.texts, characters=True),
+    }
+    overlap = MeanStatistic({"exact_match": same, **rouge_scores(read.texts, best, ("rouge_l",))})
+    return {"posts": _of_posts(read, RatioStatistic(edits), overlap, _rates(read))}
+
+
+def _nearest(references: Sequence[str], text: str | None) -> str:
+    """Return the reference with the smallest share of word edits (the first of equal ones)."""
+    if len(references) == 1:
+        return references[0]
+    edits, words = edit_counts(list(references), [text] * len(references)).T
+    return references[int(np.argmin(divide(edits, words, math.inf)))]
+
+
+def _free_text(read: _Read) -> dict[str, _Part]:
+    scores = rouge_scores(read.texts, read.rows.reference)
+    return {"posts": _of_posts(read, MeanStatistic(scores), _rates(read))}
