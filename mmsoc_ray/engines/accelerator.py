@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from mmsoc_ray.models.entry import Dtype
+
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -18,7 +20,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def choose_dtype(wanted: Literal["auto", "bfloat16", "float16", "float32"], device: torch.device) -> str:
+def choose_dtype(wanted: Dtype | Literal["auto"], device: torch.device) -> Dtype:
     """Return the dtype's name; ``auto`` is bfloat16 where the device computes it natively, float32 otherwise.
 
     Natively means CUDA with bfloat16 units, or a CPU with AVX512_BF16 or AMX of which oneDNN makes use. Elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from mmsoc_ray.data import Storage, read_targets
-from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_baseline, open_engine
+from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.wire import PreparedUnit
-from mmsoc_ray.models import resolve_checkpoint
-from mmsoc_ray.models.digests import model_digest
+from mmsoc_ray.models import model_digest, resolve_checkpoint
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
 from mmsoc_ray.tasks import TASKS
 
@@ -113,7 +113,9 @@ def open_answerer(
     if entry.engine == "baseline":
         answers = {task.name: task.answers for task in TASKS.values() if task.labels}
         engines = {
-            dataset: open_baseline(entry.name, fit_baseline(read_targets(data, manifest)), answers, seed=answerer.seed)
+            dataset: open_engine(
+                entry, fit=fit_baseline(read_targets(data, manifest)), answers=answers, seed=answerer.seed
+            )
             for dataset, manifest in fit.items()
         }
         return UnitAnswerer(run_id, answerer, engines)
@@ -124,7 +126,7 @@ def open_answerer(
             f"{checkpoint} on this node has the digest {found[:12]}, the run was planned with "
             f"{answerer.model_digest[:12]}: bring the same checkpoint to every node"
         )
-    engine = open_engine(entry, checkpoint, dtype=answerer.dtype, threads=threads)
+    engine = open_engine(dataclasses.replace(entry, dtype=answerer.dtype or "auto"), checkpoint, threads=threads)
     return UnitAnswerer(run_id, answerer, _SameForAll(engine))
 
 

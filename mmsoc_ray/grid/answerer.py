@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmsoc_ray.engines import resolve_dtype
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
+from mmsoc_ray.models.entry import Dtype
 from mmsoc_ray.tasks import get_task
 
 
@@ -19,14 +19,14 @@ class Answerer:
 
     Attributes:
         entry: The model.
-        dtype: Precision in which it computes; empty for a baseline.
+        dtype: Precision in which it computes; None for a baseline.
         model_digest: Digest of the checkpoint's files; empty for a baseline.
         fit: For a baseline: dataset to the digest of the split that it is fitted on.
         seed: Seed of the ``random`` baseline.
     """
 
     entry: ModelEntry
-    dtype: str
+    dtype: Dtype | None
     model_digest: str
     fit: Mapping[str, str]
     seed: int
@@ -56,10 +56,10 @@ def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
     entry = plan.entry
     fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
     if entry.engine == "baseline":
-        return Answerer(entry, dtype="", model_digest="", fit=fit, seed=seed)
+        return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     return Answerer(
         entry,
-        dtype=resolve_dtype(entry.dtype, gpus=plan.resources.gpus),
+        dtype=_planned_dtype(entry, gpus=plan.resources.gpus),
         model_digest=model_digest(resolve_checkpoint(entry)),
         fit=fit,
         seed=seed,
@@ -102,3 +102,19 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
         "words": words_digest if uses_words else None,
     }
+
+
+def _planned_dtype(entry: ModelEntry, *, gpus: float) -> Dtype:
+    """Return the precision that every node of the run computes in, decided once so that keys agree.
+
+    ``auto`` is bfloat16 on GPUs; on CPUs it is what this machine does well, and the nodes are taken to be like it.
+    """
+    if entry.dtype != "auto":
+        return entry.dtype
+    if gpus > 0:
+        return "bfloat16"
+    import torch
+
+    from mmsoc_ray.engines.accelerator import choose_dtype
+
+    return choose_dtype("auto", torch.device("cpu"))

@@ -147,7 +147,9 @@ def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) 
                 f"tasks.{task}.datasets: {name}/{manifests[name].split} has no targets for {task}. "
                 f"It has: {', '.join(manifests[name].tasks)}."
             )
-    found = tuple(name for name, manifest in manifests.items() if manifest.tasks.get(task) and name in (wanted or manifests))
+    found = tuple(
+        name for name, manifest in manifests.items() if manifest.tasks.get(task) and name in (wanted or manifests)
+    )
     if not found:
         raise ConfigurationError(
             f"tasks: no dataset of the grid has targets for {task!r} (datasets: {', '.join(manifests)}). "

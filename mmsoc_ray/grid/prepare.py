@@ -15,6 +15,7 @@ from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.tasks import get_task, render, shows_picture
 
+
 @dataclass(frozen=True)
 class Words:
     """What an OCR engine read in a picture: the words, or why there are none."""
@@ -82,9 +83,7 @@ class _Preparer:
         except PictureError as error:
             return _Shown(sha256, None, f"PictureError: {error}")
 
-    def request(
-        self, index: int, post: Post, question: Question, shown: _Shown, words: Words | None
-    ) -> dict[str, Any]:
+    def request(self, index: int, post: Post, question: Question, shown: _Shown, words: Words | None) -> dict[str, Any]:
         with_image = self._shows_picture(question)
         error = shown.error if with_image else None
         if question.setting == "with_ocr" and words is not None and error is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.engines import words_digest
+from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
@@ -102,7 +102,8 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
             checkpoint cannot be had, or the output root cannot be written.
     """
     folder = RunFolder(run_id)
-    ocr = words_digest() if any(q.setting == "with_ocr" for model in plan.models for q in model.questions) else None
+    uses_words = any(q.setting == "with_ocr" for model in plan.models for q in model.questions)
+    ocr = PictureReader().digest if uses_words else None
     models = []
     for model in plan.models:
         phase(f"preparing the checkpoint of {model.entry.name}")

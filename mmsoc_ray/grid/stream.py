@@ -75,7 +75,7 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]
         return
     rows = [dataclasses.asdict(unit) for unit in units]
     resources = pipeline.resources
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS)
     dataset = dataset.map_batches(
         EngineActor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmsoc_ray.models.dinov2 import PATCH_SIZE, load_dinov2
 from mmsoc_ray.models.packaged import CheckpointError
@@ -137,17 +137,12 @@ def llava_config(vision: Dinov2Model, language: PreTrainedModel, *, image_token_
 def save_processor(folder: Path, tokenizer: PreTrainedTokenizerBase, *, patch_size: int = PATCH_SIZE) -> None:
     """Save the processor: pictures squeezed to a square by Pillow, the placeholder token, the chat template."""
     from transformers import LlavaProcessor, PreTrainedTokenizerFast
-    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
     _rename_token(folder / "tokenizer.json", REPLACED_TOKEN, IMAGE_TOKEN)
-    square = {"height": PICTURE_PIXELS, "width": PICTURE_PIXELS}
-    pictures = LlavaImageProcessorPil(
-        size=square, crop_size=square, do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD)
-    )
     LlavaProcessor(
-        image_processor=pictures,
+        image_processor=picture_processor(),
         tokenizer=PreTrainedTokenizerFast.from_pretrained(folder),
         patch_size=patch_size,
         vision_feature_select_strategy="full",
@@ -155,6 +150,16 @@ def save_processor(folder: Path, tokenizer: PreTrainedTokenizerBase, *, patch_si
         chat_template=CHAT_TEMPLATE,
         image_token=IMAGE_TOKEN,
     ).save_pretrained(folder)
+
+
+def picture_processor() -> Any:
+    """Return the picture processor: squeezed to a square by Pillow, normalised; no torchvision."""
+    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+    square = {"height": PICTURE_PIXELS, "width": PICTURE_PIXELS}
+    return LlavaImageProcessorPil(
+        size=square, crop_size=square, do_center_crop=False, image_mean=list(IMAGE_MEAN), image_std=list(IMAGE_STD)
+    )
 
 
 def encode_pictures(vision: Dinov2Model, pixel_values: torch.Tensor) -> torch.Tensor:

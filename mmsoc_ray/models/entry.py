@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EngineName = Literal["transformers", "vllm", "endpoint", "baseline"]
+Dtype = Literal["bfloat16", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ModelEntry:
     revision: str | None = None
     sees_pictures: bool = False
     settings: tuple[str, ...] = field(default=("zero_shot",))
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    dtype: Dtype | Literal["auto"] = "auto"
     prompt_template: str = "chat"
     batch_tokens: int = 4096
     max_picture_side: int = 1024

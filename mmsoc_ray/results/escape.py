@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|~#&])")
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]<>|~#&$]|(?<!\w)_|_(?!\w))")
+"""An underscore inside a word emphasises nothing and stays readable in the source."""
 
 
 def printable(text: str) -> str:

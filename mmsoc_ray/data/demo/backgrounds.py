@@ -211,12 +211,12 @@ _WORDS: Mapping[str, str] = {
     "stripes": "{colour} diagonal stripes",
     "rays": "{colour} rays spreading from the middle",
     "dots": "{colour} dots",
-    "hills": "green hills and a yellow sun under a {colour} sky",
-    "room": "a room with a {colour} wall, a window and a wooden floor",
-    "city": "a city skyline with lit windows under a {colour} sky",
-    "sea": "a blue sea with waves under a {colour} sky",
+    "hills": "green hills and a yellow sun under {a_colour} sky",
+    "room": "a room with {a_colour} wall, a window and a wooden floor",
+    "city": "a city skyline with lit windows under {a_colour} sky",
+    "sea": "a blue sea with waves under {a_colour} sky",
     "night": "a dark {colour} night sky with stars and a moon",
-    "beach": "a sandy beach and blue water under a {colour} sky",
+    "beach": "a sandy beach and blue water under {a_colour} sky",
     "stage": "a stage with red curtains and {colour} light",
 }
 BACKGROUNDS: tuple[str, ...] = tuple(_DRAW)
@@ -247,4 +247,5 @@ class Background:
 
     def describe(self) -> str:
         """Return the background in words, for a sentence such as "A cat in front of ..."."""
-        return _WORDS[self.kind].format(colour=self.colour)
+        article = "an" if self.colour[0] in "aeiou" else "a"
+        return _WORDS[self.kind].format(colour=self.colour, a_colour=f"{article} {self.colour}")

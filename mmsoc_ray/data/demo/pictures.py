@@ -201,8 +201,8 @@ class Caption:
 
     @classmethod
     def fit(cls, text: str, width: int) -> Caption:
-        """Fit a text into a picture of ``width`` pixels: as large as three lines allow, never below 20 px."""
-        size, lines = _fit(text.upper(), width * 0.92, width // 10, _SMALLEST_CAPTION, 3)
+        """Fit a text into a picture of ``width`` pixels: as large as two lines allow, never below 20 px."""
+        size, lines = _fit(text.upper(), width * 0.92, width // 12, _SMALLEST_CAPTION, 2)
         return cls(tuple(lines), size)
 
     @property
