@@ -1,0 +1,61 @@
+"""The lines beneath a results table: what its numbers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmsoc_ray.results.escape import printable
+from mmsoc_ray.results.overview import Overview
+
+METRIC_MEANINGS = {
+    "accuracy": "share of posts answered with the true label",
+    "balanced_accuracy": "mean recall over the labels",
+    "macro_f1": "unweighted mean of the labels' F1",
+    "weighted_f1": "mean of the labels' F1, weighted by their posts",
+    "micro_f1": "F1 over all decisions pooled",
+    "sample_f1": "F1 between the tags given and the true ones, mean over posts",
+    "jaccard": "overlap between the tags given and the true ones, mean over posts",
+    "word_error_rate": "words to insert, delete or replace per word of the reference; may exceed 1",
+    "character_error_rate": "characters to insert, delete or replace per character of the reference; may exceed 1",
+    "rouge_1": "F1 of the words shared with the reference, mean over posts",
+    "rouge_2": "F1 of the word pairs shared with the reference, mean over posts",
+    "rouge_l": "F1 of the longest common subsequence with the reference, mean over posts",
+    "success_rate": "share of posts whose answer could be read",
+}
+
+
+def footnotes(overview: Overview, notes: Sequence[str] = ()) -> list[str]:
+    """Return the lines beneath the table: metrics, interval and marks, then the caller's notes."""
+    lines = [*_metrics(overview), _marks(overview)]
+    return [*lines, *(printable(note) for note in notes)]
+
+
+def _metrics(overview: Overview) -> list[str]:
+    lines = []
+    for metric in dict.fromkeys(column.metric for column in overview.columns):
+        lower = any(column.lower_is_better for column in overview.columns if column.metric == metric)
+        meaning = METRIC_MEANINGS.get(metric, "")
+        text = (
+            f"{metric}{' ↓' if lower else ''}{': ' if meaning else ''}{meaning}{'; lower is better' if lower else ''}"
+        )
+        lines.append(f"{printable(text)}.")
+    return lines
+
+
+def _marks(overview: Overview) -> str:
+    cells = overview.cells.values()
+    splits = sorted({printable(column.split) for column in overview.columns})
+    parts = [
+        f"(n): posts of the split {splits[0]}" if len(splits) == 1 else "(n): posts",
+        "[low, high]: interval at 95 %",
+        "ok: share of posts whose answer could be read, the others count as wrong or empty",
+    ]
+    if any(cell.best for cell in cells):
+        parts.append("bold: best of its column")
+    if any(cell.n_failed for cell in cells):
+        parts.append("failed: requests that ended in an error")
+    if any(cell.incomplete for cell in cells):
+        parts.append("incomplete: predictions there / expected, not scored")
+    if len(overview.cells) < len(overview.lines) * len(overview.columns):
+        parts.append("·: not in the grid")
+    return "; ".join(parts) + "."
