@@ -37,7 +37,7 @@ __all__ = [
     "write_results",
 ]
 
-# Scoring imports scikit-learn, scipy and pandas, three seconds and 100 MB that the workers which only write
+# Scoring imports scikit-learn, scipy and pandas, some three seconds and 150 MB that the workers which only write
 # predictions need not spend: these names are imported when they are first asked for.
 _ON_DEMAND = {
     "cells": ("HEADLINE", "CellRows", "CellScores", "MetricValue", "higher_is_better", "score_cell"),

@@ -101,7 +101,9 @@ class Cell:
         if self.incomplete or math.isnan(self.success_rate):
             return ""
         percent = 100 * self.success_rate
-        return f"ok {percent:.1f} %" if 0 < percent < 1 or 99 < percent < 100 else f"ok {percent:.0f} %"
+        if 0 < percent < 1 or 99 < percent < 100:
+            return f"ok {min(max(percent, 0.1), 99.9):.1f} %"
+        return f"ok {percent:.0f} %"
 
     @property
     def failed_text(self) -> str:
