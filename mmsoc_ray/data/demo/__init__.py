@@ -1,8 +1,8 @@
 """The demo data: small sets shaped like those of the social-media tasks, drawn and written by this project.
 
-Four data sets, deterministic to the byte: ``demo_memes``, ``demo_hateful``, ``demo_news`` and ``demo_videos``. Texts and
-labels are made by rule; no template of a text and no composition of a picture stands in two splits. They are a demo
-and a test bed, and no measure of what a model can do on real posts.
+Four data sets, deterministic to the byte: ``demo_memes``, ``demo_hateful``, ``demo_news`` and ``demo_videos``. Texts
+and labels are made by rule; no template of a text and no composition of a picture stands in two splits. They are a
+demo and a test bed, and no measure of what a model can do on real posts.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def letters(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(io.BytesIO(_letter_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _glyph(char: str, size: int) -> Image.Image:
     if len(char) != 1:
         raise MissingGlyphError(f"A glyph is one code point, got {char!r} of {len(char)}: sequences are not drawn")
@@ -88,14 +88,15 @@ def _glyph(char: str, size: int) -> Image.Image:
     return square
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def _sticker(char: str, size: int) -> Image.Image:
     """A glyph with a white rim, so that black lines stand out from a dark background."""
     rim = max(2, size // 32)
     padded = Image.new("RGBA", (size + 2 * rim, size + 2 * rim), (0, 0, 0, 0))
     padded.paste(_glyph(char, size), (rim, rim))
     sticker = Image.new("RGBA", padded.size, (*WHITE, 0))
-    sticker.putalpha(padded.getchannel("A").filter(ImageFilter.MaxFilter(2 * rim + 1)))
+    blurred = padded.getchannel("A").filter(ImageFilter.BoxBlur(rim))
+    sticker.putalpha(blurred.point([min(255, level * 8) for level in range(256)]))
     sticker.alpha_composite(padded)
     return sticker
 

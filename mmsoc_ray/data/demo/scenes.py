@@ -33,9 +33,9 @@ class Frame:
         return round(self.left + x * (self.right - self.left)), round(self.top + y * (self.bottom - self.top))
 
     def side(self, share: float) -> int:
-        """Return a share of the shorter side, in steps of 8 pixels so that drawn glyphs are reused."""
+        """Return a share of the shorter side, in steps of 16 pixels so that drawn glyphs are reused."""
         shorter = min(self.right - self.left, round(1.25 * (self.bottom - self.top)))
-        return max(40, round(share * shorter) // 8 * 8)
+        return max(40, round(share * shorter) // 16 * 16)
 
 
 def _portrait(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: random.Random) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from PIL import Image, ImageDraw
 
@@ -34,18 +35,25 @@ _FORMAT_REASONS = {
 }
 
 
-def _slots(rng: random.Random) -> Slots:
-    """Choose a topic, and another one for videos with two."""
-    topic = rng.choices(TOPICS, WEIGHTS)[0]
-    other = rng.choice([candidate for candidate in TOPICS if not set(candidate.tags) & set(topic.tags)])
-    return {
-        "act": topic.acts,
-        "gear": topic.gear,
-        "other": other.acts,
-        "number": _NUMBERS,
-        "name": MEME_SLOTS["name"],
-        "place": NEWS_SLOTS["place"],
-    }
+def _topic_slots(split: str) -> Callable[[random.Random], Slots]:
+    """Return what chooses the slots of a post: the topics come in shuffled order, each as often as its weight says."""
+    order = quota({str(place): weight for place, weight in enumerate(WEIGHTS)}, SIZES[split])
+    random.Random(f"{NAME} {split} topics").shuffle(order)  # noqa: S311 - reproducible, not secret
+    topics = cycle([TOPICS[int(place)] for place in order])
+
+    def choose(rng: random.Random) -> Slots:
+        topic = next(topics)
+        other = rng.choice([candidate for candidate in TOPICS if not set(candidate.tags) & set(topic.tags)])
+        return {
+            "act": topic.acts,
+            "gear": topic.gear,
+            "other": other.acts,
+            "number": _NUMBERS,
+            "name": MEME_SLOTS["name"],
+            "place": NEWS_SLOTS["place"],
+        }
+
+    return choose
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def _reason(kind: str, topics: Sequence[Topic], chosen: Mapping[str, Filler]) ->
 def drafts(split: str) -> Iterator[Draft]:
     """Yield the posts of a split in their order, not yet drawn."""
     kinds = quota(_SHARES, SIZES[split])
-    for number, (template, filled, rng) in enumerate(write(NAME, split, kinds, TEMPLATES, _slots)):
+    for number, (template, filled, rng) in enumerate(write(NAME, split, kinds, TEMPLATES, _topic_slots(split))):
         thumbnail = _thumbnail(split, template.kind, filled, rng)
         topics = _topics(filled.chosen)
         tags = {tag for topic in topics for tag in topic.tags} | ({template.kind} & set(FORMATS))
