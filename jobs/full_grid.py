@@ -1,7 +1,7 @@
 """Evaluate a grid: shards of posts in, one results table out.
 
     python jobs/full_grid.py
-    ray job submit --working-dir . -- python jobs/full_grid.py grids/demo.yaml --output s3://bucket/evals --run-id nightly
+    ray job submit --working-dir . -- python jobs/full_grid.py GRID --output s3://BUCKET/PREFIX --run-id NAME
 
 Without a grid it runs the demo. The same command again resumes a run, or says that nothing is left to do. The options
 are those of ``mmsoc run``.

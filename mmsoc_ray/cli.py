@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.interrupts import terminate_as_interrupt
+
+if TYPE_CHECKING:
+    from mmsoc_ray.data import Storage
+    from mmsoc_ray.grid import GridPlan
 
 DEFAULT_OUTPUT = "mmsoc-output"
 
@@ -30,6 +33,9 @@ app = typer.Typer(
 GridArgument = Annotated[Path, typer.Argument(help="Grid file (YAML).", metavar="GRID")]
 ModelsOption = Annotated[str | None, typer.Option("--models", help="Only these models, separated by commas.")]
 TasksOption = Annotated[str | None, typer.Option("--tasks", help="Only these tasks, separated by commas.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Prepared data: a folder or s3://BUCKET/PREFIX, instead of the grid's.")
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
 OutputOption = Annotated[str, typer.Option("--output", help="Output root: a folder or s3://BUCKET/PREFIX.")]
 RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
@@ -53,12 +59,13 @@ def plan(
     models: ModelsOption = None,
     tasks: TasksOption = None,
     limit: LimitOption = None,
+    data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print cells, posts and requests of a grid; spends nothing."""
     from mmsoc_ray.grid.plan_table import plan_table
 
-    planned, _ = _plan(grid, models, tasks, limit)
+    planned, _ = _plan(grid, models, tasks, limit, data)
     cells = [
         {"model": c.model, "adapter": c.adapter, "setting": c.setting, "task": c.task, "dataset": c.dataset}
         | {"split": c.split, "posts": posts}
@@ -80,6 +87,7 @@ def run(
     models: ModelsOption = None,
     tasks: TasksOption = None,
     limit: LimitOption = None,
+    data: DataOption = None,
     address: AddressOption = None,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
@@ -90,11 +98,10 @@ def run(
     _refuse_vanishing("--output", output)
     console = Console(stderr=True)
     with RunProgress(console if console.is_terminal else None) as progress:
-        planned, data = _plan(grid, models, tasks, limit, progress.phase)
-        opened = open_run(planned, data, root, run_id or planned.grid.name, progress.phase)
+        planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
+        opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
-        with _interruptible():
-            result = None if nothing_left else execute(opened, progress, address=address)
+        result = None if nothing_left else execute(opened, progress, address=address)
     _show_table(root.uri, opened.folder.run_id, TableFormat.table, None)
     where = f"{root.uri}/{opened.folder.root}"
     typer.echo(f"predictions  {where}\nresults      {root.uri}/{opened.folder.results}")
@@ -122,25 +129,56 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
+data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command()
+def demo(output: Annotated[str, typer.Option("--output", help="Where the shards go.")]) -> None:
+    """Write the demo data."""
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.data.demo_shards import write_demo
+
+    _refuse_vanishing("--output", output)
+    write_demo(open_storage(output))
+    typer.echo(f"demo data written to {output}")
+
+
+@data_app.command("twitter-sarcasm")
+def twitter_sarcasm(
+    source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
+    output: Annotated[str, typer.Option("--output", help="Where the shards go.")],
+) -> None:
+    """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.data.twitter_sarcasm import write_twitter_sarcasm
+
+    _refuse_vanishing("--output", output)
+    for manifest in write_twitter_sarcasm(source, open_storage(output)):
+        typer.echo(f"{manifest.dataset}/{manifest.split}: {manifest.posts:,} posts")
+
+
 def _plan(
     grid: Path,
     models: str | None,
     tasks: str | None,
     limit: int | None,
+    data: str | None,
     phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
-) -> tuple[Any, Any]:
+) -> tuple[GridPlan, Storage]:
     from mmsoc_ray.config import load_grid, narrow
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import cached_demo
     from mmsoc_ray.grid import plan_grid
 
     loaded = narrow(load_grid(grid), models=_names(models), tasks=_names(tasks))
-    if loaded.data == "demo":
-        data = cached_demo(phase)
+    where = data or loaded.data
+    if where == "demo":
+        posts = cached_demo(phase)
     else:
-        _refuse_vanishing(f"{grid}: data", loaded.data)
-        data = open_storage(loaded.data)
-    return plan_grid(loaded, data, limit=limit), data
+        _refuse_vanishing("--data" if data else f"{grid}: data", where)
+        posts = open_storage(where)
+    return plan_grid(loaded, posts, limit=limit), posts
 
 
 def _names(option: str | None) -> tuple[str, ...] | None:
@@ -163,7 +201,8 @@ def _refuse_vanishing(field: str, path: str) -> None:
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:
     from mmsoc_ray.results import stored
-    from mmsoc_ray.results.render import render_table, save_svg, to_csv, to_json, to_markdown
+    from mmsoc_ray.results.export import to_csv, to_json, to_markdown
+    from mmsoc_ray.results.render import render_table, save_svg
 
     found = stored.read_run(root_uri, run_id)
     extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete}
@@ -178,20 +217,6 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
         typer.echo(to_csv(found.rows) if form is TableFormat.csv else to_json(found.rows))
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let ``ray job stop`` (SIGTERM) end a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main(arguments: list[str] | None = None, *, command: str | None = None, program: str = "mmsoc") -> None:
     """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
 
@@ -201,6 +226,7 @@ def main(arguments: list[str] | None = None, *, command: str | None = None, prog
         program: How the command was called, for the line that resumes it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminate_as_interrupt()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
     except ConfigurationError as error:

@@ -46,7 +46,7 @@ class RunProgress:
         self._models: dict[str, ModelProgress] = {}
         self._printed: dict[str, float] = {}
         self._phase = ""
-        self._begun = clock()
+        self._begun = self._phase_begun = clock()
         self._lock = threading.RLock()  # rich draws from a thread of its own
         self._live: Live | None = None
 
@@ -70,10 +70,16 @@ class RunProgress:
                 self.end_model(model.name)
         with self._lock:
             self._phase = ""
-        self._line("total", self._total_fields(), stopped=kind.__name__ if kind else None)
+        if self._models:
+            self._line("total", self._total_fields(), stopped=kind.__name__ if kind else None)
         if self._live:
             live, self._live = self._live, None
             live.stop()
+
+    def expect_models(self, count: int) -> None:
+        """Say how many models the whole run has, so that the time left is known as a lower bound until the last."""
+        with self._lock:
+            self._models_total = count
 
     def start_model(
         self,
@@ -137,8 +143,10 @@ class RunProgress:
     def phase(self, text: str) -> None:
         """Say what the run is doing now, for example ``loading weights``; an empty text clears it."""
         with self._lock:
-            changed, self._phase = text != self._phase, text
-        if changed and text:
+            if text == self._phase:
+                return
+            self._phase, self._phase_begun = text, self._clock()
+        if text:
             self._line("phase", {"text": text})
 
     def note(self, text: str) -> None:
@@ -150,7 +158,7 @@ class RunProgress:
     def render(self) -> RenderableType:
         """Return what a terminal shows now."""
         with self._lock:
-            return Screen(self.models, self._phase, self._clock(), self._begun, self._models_total)
+            return Screen(self.models, self._phase, self._phase_begun, self._clock(), self._begun, self._models_total)
 
     def _total_fields(self) -> dict[str, str]:
         models = self.models

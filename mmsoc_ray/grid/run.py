@@ -18,6 +18,7 @@ from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.seal import UnitSeal, count_unit, missing_units, seal_content
+from mmsoc_ray.interrupts import terminate_as_interrupt
 from mmsoc_ray.results.table import write_results
 
 PLAN_VERSION = 1
@@ -171,13 +172,19 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
     """
-    from mmsoc_ray.grid.stream import run_tasks, start_ray
+    from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks, start_ray
 
     progress.phase("starting Ray")
     start_ray(address)
+    terminate_as_interrupt()
     requests = 0
     for model in run.models:
-        requests += _stream_model(run, model, progress)
+        try:
+            requests += _stream_model(run, model, progress)
+        except STREAM_ERRORS as error:
+            # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
+            progress.note(f"{model.name} failed: {str(error).strip().splitlines()[-1]}")
+            progress.end_model(model.name)
     progress.phase("counting and aggregating")
     for model in run.models:
         _seal_model(run, model, run_tasks)

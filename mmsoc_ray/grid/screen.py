@@ -31,6 +31,7 @@ class Screen:
     Attributes:
         models: In the order of their start.
         phase: What the run is doing, or an empty text.
+        phase_begun: The run's clock when it began to do that, in seconds.
         now: The run's clock, in seconds.
         begun: The clock when the run began.
         models_total: Models of the whole run, where known.
@@ -38,6 +39,7 @@ class Screen:
 
     models: Sequence[ModelProgress]
     phase: str
+    phase_begun: float
     now: float
     begun: float
     models_total: int | None
@@ -47,7 +49,7 @@ class Screen:
         if self.models:
             yield self._table(options.max_width)
         if self.phase:
-            yield Text(f"{printable(self.phase)} … {duration(self.now - self.begun)}", style="cyan")
+            yield Text(f"{printable(self.phase)} … {duration(self.now - self.phase_begun)}", style="cyan")
 
     def _table(self, width: int) -> Table:
         lines = [*map(self._model_line, self.models), self._total_line()]

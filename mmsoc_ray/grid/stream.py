@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import Any
 
 import ray
 import ray.data
+import ray.data.exceptions
+import ray.exceptions
 
 from mmsoc_ray.config import Resources
 from mmsoc_ray.data import SplitManifest, Unit, open_storage, read_unit
@@ -29,7 +32,18 @@ from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
 from mmsoc_ray.grid.words import RunWords
 
 PREPARE_CPUS = 1.0
+PREPARE_MEMORY = 512 * 2**20
+"""Logical memory of a preparing task. It also keeps Ray Data from fusing the tasks into the engine's actors, where
+decoding would hold up the engine: stages with different resources are not fused."""
+
 SINK_CPUS = 0.1
+STREAM_ERRORS = (
+    ray.exceptions.RayError,
+    ray.data.exceptions.SystemException,
+    ray.data.exceptions.ExecutionTimeoutError,
+)
+"""What a pipeline raises when a task or an actor fails for good."""
+
 UNITS_IN_FLIGHT = 2
 """Units queued at an actor: one answered, one waiting, so that the engine never waits for the next."""
 
@@ -76,7 +90,7 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]
     rows = [dataclasses.asdict(unit) for unit in units]
     resources = pipeline.resources
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS)
+    dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
     dataset = dataset.map_batches(
         EngineActor,
         fn_constructor_args=(pipeline,),
@@ -133,21 +147,26 @@ def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
 def start_ray(address: str | None) -> None:
     """Join the cluster at ``address`` (or of ``RAY_ADDRESS``), or start Ray inside this process.
 
-    A Ray that runs inside this process gets logical CPUs to spare, so that the tasks that read and write never wait
-    for those that an engine holds; how many threads an engine computes with is set apart from that.
+    A Ray inside this process gets logical CPUs to spare, so that the tasks that read and write never wait for those
+    that an engine holds; how many threads an engine computes with is set apart from that.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    quiet: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     address = address or os.environ.get("RAY_ADDRESS")
-    if address and address != "local":
+    if ray.is_initialized():
+        pass
+    elif address and address != "local":
         ray.init(address=address, **quiet)
     else:
-        ray.init(address="local", num_cpus=2 * (os.cpu_count() or 1) + 2, include_dashboard=False, **quiet)
+        # Ray's C++ core prints errors about its own internals that no user can act on; failures still raise.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 2, include_dashboard=False, **quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:

@@ -150,28 +150,32 @@ def expected_calibration_error(
 
 
 class RankingStatistic:
-    """AUROC and average precision of many weightings of the same posts, for the bootstrap."""
+    """AUROC and average precision of many weightings of the same posts, for the bootstrap.
+
+    Fastest where the posts come by falling score: nothing needs to be gathered then.
+    """
 
     def __init__(self, y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> None:
         truth, scores = _scores(y_true, y_score)
-        self._order = np.argsort(-scores, kind="stable")
-        self._positive = truth[self._order]
-        falling = scores[self._order]
-        self._starts = np.flatnonzero(np.concatenate(([True], falling[1:] != falling[:-1]))) if len(falling) else None
+        order = np.argsort(-scores, kind="stable")
+        self._order = None if (np.diff(order) == 1).all() else order
+        self._positive = truth[order].astype(np.int64)
+        falling = scores[order]
+        ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) if len(falling) else np.zeros(0, int)
+        self._ends = None if len(ends) == len(falling) else ends
 
     def __call__(self, weights: Counts) -> dict[str, Floats]:
         """Map weights of shape (resamples, posts) to values of shape (resamples,)."""
-        if self._starts is None:
-            undefined = np.full(len(weights), np.nan)
-            return {"auroc": undefined, "average_precision": undefined}
-        ordered = weights[:, self._order]
-        positives = np.add.reduceat(ordered * self._positive, self._starts, axis=1)
-        negatives = np.add.reduceat(ordered * ~self._positive, self._starts, axis=1)
-        found, false = positives.cumsum(axis=1), negatives.cumsum(axis=1)
-        all_positive, all_negative = found[:, -1], false[:, -1]
-        # Twice the area, so that halves of ties stay integers: positives above later negatives, ties once.
-        above = (negatives * (2 * (found - positives) + positives)).sum(axis=1)
-        precision = divide(found, found + false, 0.0)
+        ordered = weights if self._order is None else weights[:, self._order]
+        found, drawn = (ordered * self._positive).cumsum(axis=1), ordered.cumsum(axis=1)
+        if self._ends is not None:
+            found, drawn = found[:, self._ends], drawn[:, self._ends]
+        false = drawn - found
+        positives, negatives = np.diff(found, axis=1, prepend=0), np.diff(false, axis=1, prepend=0)
+        all_positive, all_negative = positives.sum(axis=1), negatives.sum(axis=1)
+        # Twice the area, so that the halves of ties stay integers.
+        above = (negatives * (2 * found - positives)).sum(axis=1)
+        precision = found / np.maximum(drawn, 1)
         return {
             "auroc": divide(above, 2 * all_positive * all_negative, np.nan),
             "average_precision": divide((positives * precision).sum(axis=1), all_positive, np.nan),
@@ -183,18 +187,12 @@ class ProbabilityStatistic:
 
     def __init__(self, y_true: Sequence[str], y_prob: npt.ArrayLike, labels: Sequence[str]) -> None:
         self._losses = log_losses(y_true, y_prob, labels)
-        gaps, bin_of = calibration_gaps(y_true, y_prob, labels)
-        self._order = np.argsort(bin_of, kind="stable")
-        self._gaps = gaps[self._order]
-        self._starts = np.unique(bin_of[self._order], return_index=True)[1]
+        self._gaps, self._bin_of = calibration_gaps(y_true, y_prob, labels)
 
     def __call__(self, weights: Counts) -> dict[str, Floats]:
-        """Map weights of shape (resamples, posts) to values of shape (resamples,)."""
+        """Map weights of shape (resamples, posts) to values of shape (resamples,); NaN without any post."""
         posts = weights.sum(axis=1)
-        if not weights.shape[1]:
-            undefined = np.full(len(weights), np.nan)
-            return {"log_loss": undefined, "ece": undefined}
-        gaps = np.abs(np.add.reduceat(weights[:, self._order] * self._gaps, self._starts, axis=1)).sum(axis=1)
+        gaps = [np.abs(np.bincount(self._bin_of, weights=row * self._gaps)).sum() for row in weights]
         return {
             "log_loss": divide((weights * self._losses).sum(axis=1), posts, np.nan),
             "ece": divide(gaps, posts, np.nan),

@@ -188,10 +188,10 @@ def _read(task: Task, rows: CellRows, policy: ParsePolicy) -> _Read:
     for at in order:
         _check_reference(task, rows.post_key[at], rows.reference[at])
     failed = [rows.error[at] is not None or rows.output[at] is None for at in order]
-    parsed = [
-        Parsed(None, rule="failed") if lost else task.parse(rows.output[at] or "", policy)
-        for at, lost in zip(order, failed, strict=True)
-    ]
+    # Models repeat themselves: each distinct answer is parsed once.
+    known = {output: task.parse(output, policy) for output in set(rows.output) if output is not None}
+    lost = Parsed(None, rule="failed")
+    parsed = [lost if gone else known[rows.output[at] or ""] for at, gone in zip(order, failed, strict=True)]
     ordered = CellRows(
         post_key=[rows.post_key[at] for at in order],
         output=[rows.output[at] for at in order],
@@ -277,15 +277,17 @@ def _classification(task: Task, read: _Read) -> dict[str, _Part]:
 def _scored(task: Task, read: _Read) -> dict[str, _Part]:
     """Metrics of probabilities, where the run scored labels."""
     statistics: list[Statistic] = []
-    true = [reference[0] for reference in read.rows.reference]
-    of_labels = read.rows.label_scores or []
-    if any(of_labels):
-        matrix = [[(of_post or {}).get(label, math.nan) for label in task.labels] for of_post in of_labels]
+    scores = np.asarray([math.nan if score is None else score for score in read.rows.score or ()], np.float64)
+    # By falling score, so that no resample of a large cell has to be gathered into that order.
+    order = np.argsort(-scores, kind="stable").tolist() if len(scores) else range(len(read.parsed))
+    true = [read.rows.reference[at][0] for at in order]
+    if any(read.rows.label_scores or ()):
+        of_labels = [(read.rows.label_scores or ())[at] or {} for at in order]
+        matrix = [[of_post.get(label, math.nan) for label in task.labels] for of_post in of_labels]
         statistics.append(ProbabilityStatistic(true, matrix, task.labels))
-    scores = read.rows.score or []
-    if task.positive is not None and any(score is not None for score in scores):
-        known = [math.nan if score is None else score for score in scores]
-        statistics.append(RankingStatistic([label == task.positive for label in true], known))
+    if task.positive is not None and not np.isnan(scores).all():
+        positive = [label == task.positive for label in true]
+        statistics.append(RankingStatistic(positive, scores[list(order)]))
     return {"scores": _of_posts(read, *statistics)} if statistics else {}
 
 
