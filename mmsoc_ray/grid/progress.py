@@ -178,7 +178,10 @@ class RunProgress:
         pairs = {"event": event, "t_s": f"{self._clock() - self._begun:.1f}", **fields}
         if stopped:
             pairs["stopped_by"] = stopped
-        self._console.out(" ".join(f"{key}={_log_value(value)}" for key, value in pairs.items()), highlight=False)
+        line = " ".join(f"{key}={_log_value(value)}" for key, value in pairs.items())
+        # A log that cannot hold a name's characters must not end the run.
+        encoding = self._console.encoding
+        self._console.out(line.encode(encoding, "backslashreplace").decode(encoding), highlight=False)
 
 
 def _per_second(amount: int, seconds: float, *, digits: int) -> str:

@@ -19,11 +19,11 @@ class Clock:
 class Stage:
     """A run's progress on an invented terminal."""
 
-    def __init__(self, *, terminal: bool, width: int = 120, models_total: int | None = None) -> None:
+    def __init__(self, *, terminal: bool, width: int = 120) -> None:
         self.clock = Clock()
         self.file = io.StringIO()
         self.console = Console(file=self.file, force_terminal=terminal, width=width, height=40, _environ={})
-        self.progress = RunProgress(self.console, clock=self.clock, models_total=models_total)
+        self.progress = RunProgress(self.console, clock=self.clock)
         self.units = 0
 
     def unit(
@@ -106,6 +106,15 @@ def test_away_from_a_terminal_no_control_character_is_written(log: Stage) -> Non
     assert all(character.isprintable() for line in written.split("\n") for character in line)
     assert written.count("\n") == 3
     assert "[red]markup[/red]" in written
+
+
+def test_a_log_in_ascii_gets_other_characters_as_escapes() -> None:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    with RunProgress(Console(file=file, force_terminal=False, _environ={}), clock=Clock()) as progress:
+        progress.note("naïve ↓")
+    file.flush()
+    assert rb"na\xefve \u2193" in raw.getvalue()
 
 
 def test_a_resumed_run_counts_only_what_this_process_did(log: Stage) -> None:
@@ -196,6 +205,18 @@ def test_a_phase_is_printed_once(log: Stage) -> None:
     assert [line["event"] for line in log.lines()] == ["phase"]
 
 
+def test_a_run_that_starts_no_model_prints_no_totals(log: Stage) -> None:
+    log.progress.__exit__(None, None, None)
+    assert log.lines() == []
+
+
+def test_a_phase_shows_its_own_time(terminal: Stage) -> None:
+    terminal.clock.now += 100.0
+    terminal.progress.phase("aggregating")
+    terminal.clock.now += 7.0
+    assert terminal.screen().strip() == "aggregating … 0:00:07"
+
+
 def test_an_interrupted_run_says_where_it_stopped() -> None:
     stage = Stage(terminal=False)
     with pytest.raises(KeyboardInterrupt):
@@ -250,7 +271,8 @@ def test_the_first_unit_of_a_model_ends_the_phase_on_the_screen(terminal: Stage)
 
 
 def test_models_not_started_yet_make_the_time_left_a_lower_bound() -> None:
-    stage = Stage(terminal=True, models_total=3)
+    stage = Stage(terminal=True)
+    stage.progress.expect_models(3)
     stage.progress.start_model("demo", 100, 500)
     stage.unit()
     total = stage.screen().splitlines()[-1]
