@@ -33,12 +33,12 @@ CAPTIONS: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] = {
             ("{group} are disgusting", "our {venue} must get rid of them"),
         ),
         "validation": (
-            ("we hate {group}", "chase them from the {venue}"),
-            ("send {group} away", "nobody decent wants them here"),
-            ("{group} are worthless", "a disgrace to every {venue}"),
+            ("{group} are disgusting liars", "chase them out of the {venue}"),
+            ("send {group} away", "nobody decent trusts them around here"),
+            ("{group} ruin everything", "a shame for every {venue}"),
         ),
         "test": (
-            ("ban {group} forever", "they poison the {venue} for decent people"),
+            ("ban {group} forever", "they poison the {venue} for us decent folk"),
             ("who let {group} in", "disgusting, throw them all out"),
             ("{group} are inferior", "the whole {venue} despises them"),
             ("never hire {group}", "every one of them is a liar and a cheat"),
@@ -54,8 +54,8 @@ CAPTIONS: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] = {
             ("{group} saved my {day}", "they shared their {food} with me"),
         ),
         "validation": (
-            ("free {food} for {group}", "because they are nice to everyone"),
-            ("my best friends are {group}", "see you at the {venue}"),
+            ("free {food} for {group}", "because they are wonderful"),
+            ("my best friends are {group}", "always welcome, we love them"),
         ),
         "test": (
             ("proud to know {group}", "every {venue} deserves such kindness"),
@@ -69,7 +69,7 @@ CAPTIONS: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]] = {
             ("{nuisance} should be banned", "from all days of the week"),
             ("nobody likes {nuisance}", "not even on a {day}"),
         ),
-        "validation": (("get rid of {nuisance}", "it is a disgrace for a {day}"),),
+        "validation": (("{nuisance}, on a {day}", "somebody please ban it"),),
         "test": (
             ("i despise {nuisance}", "who let it into my {day}"),
             ("throw out {nuisance}", "worst thing since the last {day}"),

@@ -48,7 +48,7 @@ NEWS: Mapping[str, Mapping[str, Sequence[tuple[str, ...]]]] = {
         "test": (
             ("Secret tunnel links {place} to the moon",
              "Insiders swear that a {wonder} drives through it nightly. The truth is being covered up by {official}.",
-             "🌕"),
+             "🌙"),
             ("{official} is really a {creature}",
              "A blurry video, deleted within minutes, reveals the tail. Why is the {building} so silent?",
              "📹"),
@@ -60,7 +60,7 @@ NEWS: Mapping[str, Mapping[str, Sequence[tuple[str, ...]]]] = {
              "The {creature} won every single vote in {place}, gave a speech and abolished {day}s."),
             ("Moon to be towed to {place}",
              "A rope of {food} will pull it over the {building} on {day}. Gravity is cancelled for the occasion.",
-             "🌕"),
+             "🌙"),
             ("{creature} builds a {wonder} from {food}",
              "It took the animal one night behind the {building} of {place}, stunned witnesses claim."),
         ),
@@ -204,7 +204,7 @@ SLOTS: Mapping[str, tuple[Filler, ...]] = {
     "wonder": fillers(
         "🛸 flying saucer", "🐉 dragon", "🦖 live dinosaur", "🤖 giant robot", "🚀 time machine", "🐙 giant squid",
     ),
-    "gadget": fillers("🧲 magnet ring", "🧦 copper sock", "👓 crystal glasses", "🎩 tin hat", "⌚ moon watch"),
+    "gadget": fillers("🧲 magnet ring", "🧦 copper sock", "👓 crystal visor", "🎩 tin hat", "⌚ moon watch"),
     "power": fillers(
         "💪 lift a bus", "👻 walk through walls", "🛸 fly without wings", "🐟 talk to fish", "🌙 stay awake for a year",
         "🥶 breathe ice",

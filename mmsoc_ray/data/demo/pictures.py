@@ -149,7 +149,19 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     return lines
 
 
-def _fit(text: str, width: float, largest: int, smallest: int, most_lines: int) -> tuple[int, list[str]]:
+def fit_lines(text: str, width: float, largest: int, smallest: int, most_lines: int) -> tuple[int, list[str]]:
+    """Find the largest font at which a text fits into ``most_lines`` lines.
+
+    Args:
+        text: The words.
+        width: Pixels of a line.
+        largest: Font size in pixels to begin with.
+        smallest: Font size at which it is written in any case, in more lines if need be.
+        most_lines: How many lines at most.
+
+    Returns:
+        Font size in pixels, and the lines.
+    """
     for size in range(largest, smallest, -2):
         lines = wrap(text, letters(size), width)
         if len(lines) <= most_lines and all(letters(size).getlength(line) <= width for line in lines):
@@ -203,7 +215,7 @@ class Caption:
     @classmethod
     def fit(cls, text: str, width: int) -> Caption:
         """Fit a text into a picture of ``width`` pixels: as large as two lines allow, never below 20 px."""
-        size, lines = _fit(text.upper(), width * 0.92, width // 12, _SMALLEST_CAPTION, 2)
+        size, lines = fit_lines(text.upper(), width * 0.92, width // 12, _SMALLEST_CAPTION, 2)
         return cls(tuple(lines), size)
 
     @property
@@ -260,7 +272,7 @@ def draw_lines(
         The lines as they were broken.
     """
     left, top, right, bottom = box
-    size, lines = _fit(text, right - left, largest, 12, most_lines)
+    size, lines = fit_lines(text, right - left, largest, 12, most_lines)
     step = round(size * 1.18)
     first = top + max(0, (bottom - top - step * len(lines)) // 2)
     for number, line in enumerate(lines):

@@ -45,7 +45,9 @@ def _portrait(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: ra
 
 
 def _pair(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: random.Random) -> None:
-    place_glyph(picture, glyphs[0], frame.at(0.28, 0.5), frame.side(0.56), flip=rng.random() < 0.5)
+    place_glyph(
+        picture, glyphs[0], frame.at(0.28, 0.5), frame.side(0.56), flip=rng.random() < 0.5 and _may_flip(glyphs[0])
+    )
     place_glyph(picture, glyphs[1], frame.at(0.73, 0.56), frame.side(0.46))
     _corner(picture, frame, glyphs, (0.52, 0.18))
 
@@ -90,7 +92,7 @@ def _podium(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: rand
 
 def _mirror(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: random.Random) -> None:
     place_glyph(picture, glyphs[0], frame.at(0.22, 0.52), frame.side(0.54))
-    place_glyph(picture, glyphs[0], frame.at(0.78, 0.52), frame.side(0.54), flip=True)
+    place_glyph(picture, glyphs[0], frame.at(0.78, 0.52), frame.side(0.54), flip=_may_flip(glyphs[0]))
     place_glyph(picture, glyphs[1], frame.at(0.5, 0.58), frame.side(0.34))
     _corner(picture, frame, glyphs, (0.5, 0.16))
 
@@ -102,6 +104,11 @@ def _framed(picture: Image.Image, frame: Frame, glyphs: Sequence[str], rng: rand
     place_glyph(picture, glyphs[0], (x, y), frame.side(0.5))
     place_glyph(picture, glyphs[1], frame.at(0.8, 0.66), frame.side(0.36), angle=rng.choice((-8, 8)))
     _corner(picture, frame, glyphs, (0.8, 0.22))
+
+
+def _may_flip(char: str) -> bool:
+    """Whether the glyph has no letters or digits, which would be seen in a mirror."""
+    return char not in "📅📧🤬ℹ"
 
 
 def _corner(picture: Image.Image, frame: Frame, glyphs: Sequence[str], place: tuple[float, float]) -> None:
