@@ -48,6 +48,13 @@ def _glyph_font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(io.BytesIO(_glyph_font_bytes()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
+@lru_cache(maxsize=1024)
+def _has_glyph(char: str) -> bool:
+    """Whether the font draws something else than its box for missing glyphs; U+10FFFF is in no font."""
+    font = _glyph_font(32)
+    return bytes(font.getmask(char, "L")) != bytes(font.getmask("\U0010ffff", "L"))
+
+
 @lru_cache(maxsize=1)
 def _letter_bytes() -> bytes:
     font = ImageFont.load_default(10)
@@ -70,15 +77,12 @@ def letters(size: int) -> ImageFont.FreeTypeFont:
 def _glyph(char: str, size: int) -> Image.Image:
     if len(char) != 1:
         raise MissingGlyphError(f"A glyph is one code point, got {char!r} of {len(char)}: sequences are not drawn")
+    if char.isspace() or not _has_glyph(char):
+        raise MissingGlyphError(f"OpenMoji's font has no picture for {char!r} (U+{ord(char):04X}); choose another one")
     font = _glyph_font(size)
     canvas = Image.new("RGBA", (size * 2, size * 2), (0, 0, 0, 0))
     ImageDraw.Draw(canvas).text((size, size), char, font=font, anchor="mm", embedded_color=True)
-    box = canvas.getbbox()
-    if box is None:
-        raise MissingGlyphError(
-            f"OpenMoji's font has no picture for {char!r} (U+{ord(char):04X}); choose another glyph"
-        )
-    drawn = canvas.crop(box)
+    drawn = canvas.crop(canvas.getbbox())
     scale = size / max(drawn.size)
     fitted = drawn.resize(
         (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale))), Image.Resampling.LANCZOS
