@@ -138,4 +138,6 @@ def mcc(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None)
     if not len(y_true):
         return float("nan")
     pairs = _pairs(y_true, y_pred, labels)
+    if len(np.unique(pairs.true)) == 1 or len(np.unique(pairs.predicted)) == 1:
+        return 0.0
     return float(sk.matthews_corrcoef(pairs.true, pairs.predicted, sample_weight=pairs.weight))

@@ -18,7 +18,7 @@ SENTENCE_MARKS = frozenset(".!?;:\n")
 PAUSES = frozenset(",()")
 OPTIONS = frozenset(("or", "/"))
 NEGATORS = frozenset(
-    ("not", "non", "never", "no", "neither", "nor", "isnt", "arent", "doesnt", "dont", "wasnt", "cannot", "hardly")
+    ("not", "non", "never", "no", "nothing", "none", "neither", "nor", "hardly", "isnt", "arent", "doesnt", "dont")
 )
 NEGATION_REACH = 7
 """A negator works over so many words between it and the label, if all of them are among ``BETWEEN``."""
@@ -81,7 +81,7 @@ def label_words(
             raise ValueError(f"labels {asked[bare(word)]!r} and {label!r} are both asked for by {word!r}")
         for name in (label, word, *(synonyms or {}).get(label, ())):
             form = tuple(tokens(name))
-            if not form:
+            if not any(word[0].isalnum() for word in form):
                 raise ValueError(f"label {label!r}: {name!r} holds no word")
             if form not in (("yes",), ("no",)) and forms.setdefault(form, label) != label:
                 raise ValueError(f"labels {forms[form]!r} and {label!r} share the word {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,6 +14,7 @@ ParsePolicy = Literal["strict", "lenient"]
 
 MAX_TAGS = 100
 MAX_TAG_CHARACTERS = 64
+LIST_NUMBER = re.compile(r"^\s*\d{1,3}[.)]\s")
 TAG_PREFIXES = ("tags:", "tag:", "answer:", "keywords:")
 
 
@@ -98,13 +100,12 @@ class TagParser:
             for prefix in TAG_PREFIXES:
                 if text[: len(prefix)].casefold() == prefix:
                     text = text[len(prefix) :]
-            for separator in ("\n", ";", "，", "、"):
+            for separator in ("\n", ";", "，", "、", "；"):
                 text = text.replace(separator, ",")
         tags: dict[str, None] = {}
         for piece in text.split(","):
-            tag = normalise_tag(piece) if len(piece) <= 4 * MAX_TAG_CHARACTERS else ""
-            if policy == "lenient":
-                tag = tag.lstrip("0123456789) ").strip() or tag if tag[:2].rstrip(".)").isdigit() else tag
+            short = piece if len(piece) <= 4 * MAX_TAG_CHARACTERS else ""
+            tag = normalise_tag(LIST_NUMBER.sub("", short) if policy == "lenient" else short)
             if tag and len(tag) <= MAX_TAG_CHARACTERS:
                 tags[tag] = None
             if len(tags) == MAX_TAGS:
