@@ -153,9 +153,9 @@ def _night(size: Size, colour: Colour, rng: random.Random) -> Image.Image:
     width, height = size
     picture = _vertical(size, (14, 18, 46), shade(colour, 0.5))
     draw = ImageDraw.Draw(picture)
-    for _ in range(90):
+    for _ in range(60):
         x, y, radius = rng.randrange(width), rng.randrange(height), rng.choice((1, 1, 1, 2))
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(255, 250, 220))
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(188, 186, 176))
     x, y = rng.choice((width // 6, width - width // 6)), height // 3
     draw.ellipse((x - 34, y - 34, x + 34, y + 34), fill=(250, 240, 200))
     draw.ellipse(

@@ -41,8 +41,8 @@ def _shrunk(draft: Draft) -> Image.Image:
 def _notes(draft: Draft) -> list[tuple[str, Colour]]:
     """Return the lines below a picture: its labels in black, the post's text in grey, cut at three lines."""
     width = _CELL - 24
-    lines: list[tuple[str, Colour]] = [(line, BLACK) for line in wrap(_labels(draft), letters(14), width)]
-    written = wrap((draft.post.text or "").replace("\n", " | "), letters(14), width)
+    lines: list[tuple[str, Colour]] = [(line, BLACK) for line in wrap(_labels(draft), 14, width)]
+    written = wrap((draft.post.text or "").replace("\n", " | "), 14, width)
     if len(written) > 3:
         written = [*written[:2], f"{written[2].rsplit(' ', 1)[0]} ..."]
     return lines + [(line, _GREY) for line in written]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import ImageDraw
 
 from mmsoc_ray.data.demo.news_texts import NEWS, SLOTS
-from mmsoc_ray.data.demo.pictures import BLACK, WHITE, Colour, draw_bold, draw_lines, encode_jpeg, letters
+from mmsoc_ray.data.demo.pictures import BLACK, WHITE, Colour, draw_bold, draw_lines, encode_jpeg, length
 from mmsoc_ray.data.demo.records import DemoDataset, Draft
 from mmsoc_ray.data.demo.scenes import Scene, choose_scene
 from mmsoc_ray.data.demo.templates import Filled, quota, read_templates, write
@@ -69,14 +69,14 @@ class PressPhoto:
         picture = self.scene.draw(top=28, bottom=_BAR + 24)
         draw = ImageDraw.Draw(picture)
         top = height - _BAR
-        wide = round(letters(20).getlength(self.channel)) + 28
+        wide = round(length(self.channel, 20)) + 28
         draw.rectangle((0, top - 30, wide, top), fill=WHITE)
         draw_bold(picture, (14, top - 8), self.channel, 20, fill=self.colour)
         draw.rectangle((0, top, width, height), fill=self.colour)
         draw.rectangle((0, height - 12, width, height), fill=BLACK)
         draw_lines(picture, (16, top + 6, width - 16, height - 16), self.headline, largest=30, fill=WHITE)
         if self.badge:
-            wide = round(letters(18).getlength(self.badge)) + 24
+            wide = round(length(self.badge, 18)) + 24
             draw.rectangle((12, 12, 12 + wide, 42), fill=(206, 32, 38))
             draw_bold(picture, (24, 34), self.badge, 18)
         return encode_jpeg(picture)

@@ -142,11 +142,22 @@ def place_glyph(
     picture.paste(drawn, (centre[0] - drawn.width // 2, centre[1] - drawn.height // 2), drawn)
 
 
-def wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _gap(size: int) -> int:
+    """Pixels between words; the font's own space closes up between thickened letters, and is lost on text readers."""
+    return round(size * 0.46)
+
+
+def length(text: str, size: int) -> float:
+    """Return the width in pixels of a line as ``draw_bold`` sets it, without the border."""
+    words = text.split()
+    return sum(letters(size).getlength(word) for word in words) + _gap(size) * max(0, len(words) - 1)
+
+
+def wrap(text: str, size: int, width: float) -> list[str]:
     """Break text at spaces into lines of at most ``width`` pixels; a longer word stands alone."""
     lines: list[str] = []
     for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+        if lines and length(f"{lines[-1]} {word}", size) <= width:
             lines[-1] = f"{lines[-1]} {word}"
         else:
             lines.append(word)
@@ -167,10 +178,10 @@ def fit_lines(text: str, width: float, largest: int, smallest: int, most_lines: 
         Font size in pixels, and the lines.
     """
     for size in range(largest, smallest, -2):
-        lines = wrap(text, letters(size), width)
-        if len(lines) <= most_lines and all(letters(size).getlength(line) <= width for line in lines):
+        lines = wrap(text, size, width)
+        if len(lines) <= most_lines and all(length(line, size) <= width for line in lines):
             return size, lines
-    return smallest, wrap(text, letters(smallest), width)
+    return smallest, wrap(text, smallest, width)
 
 
 def draw_bold(
@@ -181,27 +192,31 @@ def draw_bold(
     *,
     fill: Colour = WHITE,
     outline: Colour | None = None,
-    anchor: str = "ls",
+    centred: bool = False,
 ) -> None:
     """Draw a line of bold lettering, in place.
 
-    Pillow bundles no bold face, so the strokes are thickened.
+    Pillow bundles no bold face, so the strokes are thickened and the words set further apart.
 
     Args:
         picture: What is drawn on.
-        at: The anchor's place in pixels.
+        at: Where the baseline begins, or where its middle is, in pixels.
         text: One line.
         size: Font size in pixels.
         fill: Colour of the letters.
         outline: Colour of a border around them, or None.
-        anchor: Pillow's two-letter text anchor; ``ls`` is left on the baseline.
+        centred: Whether ``at`` is the middle.
     """
     draw = ImageDraw.Draw(picture)
     bold = max(1, size // 26)
-    if outline is not None:
-        edge = bold + max(2, size // 14)
-        draw.text(at, text, font=letters(size), fill=outline, anchor=anchor, stroke_width=edge, stroke_fill=outline)
-    draw.text(at, text, font=letters(size), fill=fill, anchor=anchor, stroke_width=bold, stroke_fill=fill)
+    passes = [(fill, bold)] if outline is None else [(outline, bold + max(2, size // 14)), (fill, bold)]
+    start = at[0] - length(text, size) / 2 if centred else at[0]
+    for colour, stroke in passes:
+        left = start
+        for word in text.split():
+            place = (round(left), at[1])
+            draw.text(place, word, colour, letters(size), anchor="ls", stroke_width=stroke, stroke_fill=colour)
+            left += letters(size).getlength(word) + _gap(size)
 
 
 @dataclass(frozen=True)
@@ -240,7 +255,7 @@ class Caption:
         first = self._margin if position == "top" else picture.height - self.height + self._margin
         for number, line in enumerate(self.lines):
             baseline = first + number * self._step + round(self.size * 0.86)
-            draw_bold(picture, (picture.width / 2, baseline), line, self.size, outline=BLACK, anchor="ms")
+            draw_bold(picture, (picture.width / 2, baseline), line, self.size, outline=BLACK, centred=True)
 
 
 def draw_caption(picture: Image.Image, text: str, position: Position) -> int:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from mmsoc_ray.data.demo.lexicon import SLOTS as MEME_SLOTS
 from mmsoc_ray.data.demo.lexicon import Filler, fillers
 from mmsoc_ray.data.demo.news_texts import SLOTS as NEWS_SLOTS
-from mmsoc_ray.data.demo.pictures import BLACK, WHITE, draw_bold, encode_jpeg, letters
+from mmsoc_ray.data.demo.pictures import BLACK, WHITE, draw_bold, encode_jpeg, length
 from mmsoc_ray.data.demo.records import DemoDataset, Draft
 from mmsoc_ray.data.demo.scenes import Scene, choose_scene
 from mmsoc_ray.data.demo.templates import Filled, Slots, quota, read_templates, write
@@ -83,18 +83,18 @@ class Thumbnail:
         picture = self.scene.draw(bottom=52)
         if self.live:
             ImageDraw.Draw(picture).rectangle((width - 78, 12, width - 12, 42), fill=(206, 32, 38))
-            draw_bold(picture, (width - 45, 34), "LIVE", 20, anchor="ms")
+            draw_bold(picture, (width - 45, 34), "LIVE", 20, centred=True)
         draw_bold(picture, (18, height - 20), self.hook, _hook_size(self.hook), fill=(255, 226, 64), outline=BLACK)
-        wide = round(letters(20).getlength(self.duration)) + 18
+        wide = round(length(self.duration, 20)) + 18
         ImageDraw.Draw(picture).rectangle((width - wide - 10, height - 40, width - 10, height - 10), fill=(20, 20, 20))
-        draw_bold(picture, (width - 10 - wide // 2, height - 18), self.duration, 20, anchor="ms")
+        draw_bold(picture, (width - 10 - wide // 2, height - 18), self.duration, 20, centred=True)
         _play_button(picture)
         return encode_jpeg(picture)
 
 
 def _hook_size(hook: str) -> int:
     """Largest font size in pixels at which the words leave room for the duration."""
-    return next(size for size in range(46, 10, -2) if letters(size).getlength(hook) <= _SIZE[0] - 120)
+    return next(size for size in range(46, 10, -2) if length(hook, size) <= _SIZE[0] - 120)
 
 
 def _play_button(picture: Image.Image) -> None:

@@ -22,7 +22,7 @@ from mmsoc_ray.data.demo.gallery import gallery
 from mmsoc_ray.data.demo.lexicon import SLOTS
 from mmsoc_ray.data.demo.news import TEMPLATES as NEWS_TEMPLATES
 from mmsoc_ray.data.demo.news_texts import SLOTS as NEWS_SLOTS
-from mmsoc_ray.data.demo.pictures import Caption, MissingGlyphError, draw_caption, fit_lines, letters
+from mmsoc_ray.data.demo.pictures import Caption, MissingGlyphError, draw_caption, fit_lines, length
 from mmsoc_ray.data.demo.templates import fill
 from mmsoc_ray.data.demo.video_texts import TOPICS
 
@@ -77,7 +77,7 @@ def test_captions_fit_into_the_narrowest_picture_with_the_longest_words() -> Non
             caption = Caption.fit(part, 432)
             assert len(caption.lines) <= 2
             assert caption.size >= 20
-            assert all(letters(caption.size).getlength(line) <= 432 * 0.92 for line in caption.lines)
+            assert all(length(line, caption.size) <= 432 * 0.92 for line in caption.lines)
 
 
 def test_a_caption_is_drawn_at_its_edge_only() -> None:
