@@ -96,8 +96,7 @@ def run(
 
     root = open_storage(output)
     _refuse_vanishing("--output", output)
-    console = Console(stderr=True)
-    with RunProgress(console if console.is_terminal else None) as progress:
+    with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()

@@ -177,6 +177,7 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
     progress.phase("starting Ray")
     start_ray(address)
     terminate_as_interrupt()
+    progress.expect_models(len(run.models))
     requests = 0
     for model in run.models:
         try:
