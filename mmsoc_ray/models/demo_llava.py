@@ -12,13 +12,6 @@ from mmsoc_ray.models.quiet import without_progress_bars
 
 if TYPE_CHECKING:
     import torch
-    from transformers import (
-        Dinov2Model,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-        PreTrainedModel,
-        PreTrainedTokenizerBase,
-    )
 
 PICTURE_PIXELS = 112
 """Side to which a picture is squeezed; small, since each of its patches costs the language model a token."""
@@ -87,29 +80,29 @@ def save_demo_llava(folder: Path, *, language_folder: Path, projector: Path = PR
     save_processor(folder, tokenizer)
 
 
-def load_parts(language_folder: Path) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerBase]:
-    """Return the assembled model, float32, with random projector weights, and SmolLM2's tokenizer."""
+def load_parts(language_folder: Path) -> tuple[Any, Any]:
+    """Return the assembled ``LlavaForConditionalGeneration``, float32, projector random, and SmolLM2's tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with without_progress_bars():
-        language = AutoModelForCausalLM.from_pretrained(language_folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(language_folder)
+        language: Any = AutoModelForCausalLM.from_pretrained(language_folder, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(language_folder)
     image_token_id = tokenizer.convert_tokens_to_ids(REPLACED_TOKEN)
     return assemble(load_dinov2(), language, image_token_id=image_token_id), tokenizer
 
 
-def assemble(vision: Dinov2Model, language: PreTrainedModel, *, image_token_id: int) -> LlavaForConditionalGeneration:
+def assemble(vision: Any, language: Any, *, image_token_id: int) -> Any:
     """Join an encoder and a language model by a projector with random weights.
 
     Args:
-        vision: The encoder.
+        vision: The encoder, a ``Dinov2Model``; its weights are copied.
         language: A causal language model; its weights are copied.
         image_token_id: Id of the placeholder in the language model's vocabulary.
     """
     from transformers import LlavaForConditionalGeneration
 
-    model = LlavaForConditionalGeneration(llava_config(vision, language, image_token_id=image_token_id))
+    model: Any = LlavaForConditionalGeneration(llava_config(vision, language, image_token_id=image_token_id))
     model.model.vision_tower.load_state_dict(vision.state_dict())
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.tie_weights()
@@ -118,8 +111,8 @@ def assemble(vision: Dinov2Model, language: PreTrainedModel, *, image_token_id: 
     return model.eval()
 
 
-def llava_config(vision: Dinov2Model, language: PreTrainedModel, *, image_token_id: int) -> LlavaConfig:
-    """Return the configuration of the joined model."""
+def llava_config(vision: Any, language: Any, *, image_token_id: int) -> Any:
+    """Return the ``LlavaConfig`` of the joined model."""
     from transformers import LlavaConfig
 
     side = PICTURE_PIXELS // vision.config.patch_size
@@ -134,14 +127,15 @@ def llava_config(vision: Dinov2Model, language: PreTrainedModel, *, image_token_
     )
 
 
-def save_processor(folder: Path, tokenizer: PreTrainedTokenizerBase, *, patch_size: int = PATCH_SIZE) -> None:
+def save_processor(folder: Path, tokenizer: Any, *, patch_size: int = PATCH_SIZE) -> None:
     """Save the processor: pictures squeezed to a square by Pillow, the placeholder token, the chat template."""
     from transformers import LlavaProcessor, PreTrainedTokenizerFast
 
     tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
     _rename_token(folder / "tokenizer.json", REPLACED_TOKEN, IMAGE_TOKEN)
-    LlavaProcessor(
+    processor: Any = LlavaProcessor
+    processor(
         image_processor=picture_processor(),
         tokenizer=PreTrainedTokenizerFast.from_pretrained(folder),
         patch_size=patch_size,
@@ -162,7 +156,7 @@ def picture_processor() -> Any:
     )
 
 
-def encode_pictures(vision: Dinov2Model, pixel_values: torch.Tensor) -> torch.Tensor:
+def encode_pictures(vision: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     """Return what the projector sees of pictures.
 
     Args:

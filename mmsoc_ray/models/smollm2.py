@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmsoc_ray.models.packaged import SMOLLM2_GGUF, CheckpointError
 from mmsoc_ray.models.quiet import without_progress_bars
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CONTEXT_TOKENS = 8192
 """Longest input (GGUF field ``llama.context_length``)."""
 
 
-def load_smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_smollm2() -> tuple[Any, Any]:
     """Read model (dequantised, float32) and tokenizer (with SmolLM2's own chat template) from the package.
 
     Takes 5 to 30 s.
@@ -35,10 +32,10 @@ def load_smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     where: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     with without_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True), **where
         )
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, **where)
+        tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, **where)
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"
     tokenizer.model_max_length = CONTEXT_TOKENS
     return model.eval(), tokenizer

@@ -1,1 +1,1 @@
-
+"""Training on Ray Train: the projector of the demo's multimodal model."""

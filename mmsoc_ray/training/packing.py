@@ -1,7 +1,7 @@
 """Several questions about one picture in one sequence, none of which sees another.
 
-The picture takes most of a prompt's tokens. Here it stands once, and each question with its answer follows as if it came
-directly after the picture: it attends to the picture and itself, and its positions count on from the picture.
+The picture takes most of a prompt's tokens. Here it stands once, and each question with its answer follows as if it
+came directly after the picture: it attends to the picture and itself, and its positions count on from the picture.
 """
 
 from __future__ import annotations

@@ -60,13 +60,13 @@ class ProjectorConfig:
     """
 
     seed: int = 0
-    train_pictures: int = 4000
+    train_pictures: int = 2400
     validation_pictures: int = 192
     unseen_pictures: int = 96
-    align_steps: int = 1500
+    align_steps: int = 1000
     align_batch: int = 64
     align_rate: float = 2e-3
-    language_steps: int = 800
+    language_steps: int = 400
     language_batch: int = 4
     language_rate: float = 1e-3
     align_weight: float = 0.1
@@ -326,7 +326,6 @@ def train_projector(config: ProjectorConfig, *, storage: Path, name: str, worker
             storage_path=str(storage.resolve()),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=2),
-            worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(config.threads)}} if workers else None,
         ),
     )
     result = trainer.fit()

@@ -41,14 +41,26 @@ _CAPTIONED = 0.7
 """Share of scenes with captions."""
 _CODE_POINTS = (range(0x2600, 0x2765), range(0x1F300, 0x1FB00))
 _NOT_THINGS = frozenset(
-    "symbol sign mark arrow arrows square circle diamond button triangle clock input sun-dial japanese squared keycap "
-    "black white letter letters line star cross orthodox menorah kaaba synagogue mosque hindu om wheel chess suit "
-    "pointing pointer index finger fingers hand palm hands fist ballot box "
-    "lower upper left right no mobile "
-    "modifier component tag pentagon hexagon ellipse overlapping oclock face clockwise anticlockwise rightwards "
-    "leftwards up-pointing down-pointing right-pointing left-pointing heavy medium double vertical bar playing "
-    "silhouette figure pregnant breast-feeding biting smoking pistol bomb syringe".split()
-)
+    (
+        "symbol", "sign", "mark", "arrow", "arrows", "square", "circle", "diamond", "button", "triangle", "clock",
+        "input", "sun-dial", "japanese", "squared", "keycap", "black", "white", "letter", "letters", "line", "star",
+        "cross", "orthodox", "menorah", "kaaba", "synagogue", "mosque", "hindu", "om", "wheel", "chess", "suit",
+        "pointing", "pointer", "index", "finger", "fingers", "hand", "palm", "hands", "fist", "ballot", "box",
+        "lower", "upper", "left", "right", "no", "mobile", "modifier", "component", "tag", "pentagon", "hexagon",
+        "ellipse", "overlapping", "oclock", "face", "clockwise", "anticlockwise", "rightwards",
+        "leftwards", "up-pointing", "down-pointing", "right-pointing", "left-pointing", "heavy", "medium", "double", "vertical", "bar",
+        "playing", "silhouette", "figure", "pregnant", "breast-feeding", "biting", "smoking", "pistol", "bomb",
+        "syringe",
+    )
+)  # fmt: skip
+"""Words of Unicode names that stand for signs and gestures; their glyphs are not used."""
+
+_LITTLE_WORDS = frozenset(
+    (
+        "when", "the", "my", "your", "this", "is", "was", "not", "never", "always", "again", "today", "monday", "me",
+        "you", "they",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,16 +183,11 @@ def with_article(name: str) -> str:
 
 
 def _has_glyph(char: str) -> bool:
-    """Whether the font draws the character, and not the box that stands for what it lacks."""
     try:
-        return glyph(char, 24).tobytes() != _missing()
+        glyph(char, 16)
     except MissingGlyphError:
         return False
-
-
-@lru_cache(maxsize=1)
-def _missing() -> bytes:
-    return glyph("\U0010fffd", 24).tobytes()
+    return True
 
 
 def _babble(rng: random.Random) -> str:
@@ -190,8 +197,7 @@ def _babble(rng: random.Random) -> str:
 
 @lru_cache(maxsize=1)
 def _caption_words() -> Sequence[str]:
-    words = {word for char in things() for word in thing_name(char).split()}
-    return sorted(words | set("when the my your this is was not never always again today monday me you they".split()))
+    return sorted({word for char in things() for word in thing_name(char).split()} | _LITTLE_WORDS)
 
 
 def _share(text: str) -> float:

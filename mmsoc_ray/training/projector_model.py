@@ -12,7 +12,9 @@ from torch import nn
 from mmsoc_ray.training.packing import IGNORED, PackedBatch
 
 _TEMPERATURE = 0.07  # of cosine similarities, as in CLIP's initialisation
-_STOP_WORDS = frozenset("a an the and of in on with to at its that from under like behind".split())
+_STOP_WORDS = frozenset(
+    ("a", "an", "the", "and", "of", "in", "on", "with", "to", "at", "its", "that", "from", "under", "like", "behind")
+)
 
 
 class StandardisingProjector(nn.Module):
@@ -121,12 +123,12 @@ class WordTargets:
 def word_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
     """Return the tokens of the words that carry meaning, as they stand inside a sentence."""
     kept = [word.strip(",.") for text in words for word in text.split() if word.strip(",.") not in _STOP_WORDS]
-    return tuple(sorted({token for word in kept for token in tokenizer(f" {word}", add_special_tokens=False).input_ids}))
+    return tuple(
+        sorted({token for word in kept for token in tokenizer(f" {word}", add_special_tokens=False).input_ids})
+    )
 
 
-def alignment_loss(
-    projected: torch.Tensor, token_sets: Sequence[Sequence[int]], targets: WordTargets
-) -> torch.Tensor:
+def alignment_loss(projected: torch.Tensor, token_sets: Sequence[Sequence[int]], targets: WordTargets) -> torch.Tensor:
     """Ask that each word of a picture lies near the direction of at least one of its projected tokens.
 
     Needs no pass through the language model. The words of the whole collection compete with those of the picture. A
@@ -146,4 +148,5 @@ def alignment_loss(
         wanted[row, [targets.index[token] for token in tokens if token in targets.index]] = 1.0
     wanted = wanted / wanted.sum(dim=1, keepdim=True).clamp_min(1.0)
     matching = -(wanted * scores.log_softmax(dim=1)).sum(dim=1).mean()
-    return matching + (lengths / targets.scale - 1.0).square().mean()
+    loss: torch.Tensor = matching + (lengths / targets.scale - 1.0).square().mean()
+    return loss
