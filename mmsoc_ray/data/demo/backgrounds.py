@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from mmsoc_ray.data.demo.pictures import Colour
+from mmsoc_ray.data.demo.glyphs import Colour
 
 Size = tuple[int, int]
 

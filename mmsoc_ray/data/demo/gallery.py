@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from mmsoc_ray.data.demo import DEMO_DATASETS, Draft, demo_dataset, demo_drafts
-from mmsoc_ray.data.demo.pictures import BLACK, Colour, draw_bold, letters, wrap
+from mmsoc_ray.data.demo.glyphs import BLACK, Colour
+from mmsoc_ray.data.demo.lettering import draw_bold, letters, wrap
 
 _CELL, _PICTURE, _NOTE, _TITLE = 300, 276, 92, 40  # px: width of a cell, longest side of a picture, notes, row's title
 _GROUND, _GREY = (246, 247, 250), (84, 90, 104)

@@ -132,7 +132,7 @@ DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {
     "validation": ("{Scene} before a backdrop of {background}, between two lines of white writing.",),
     "test": (
         "The picture shows {scene}. One sees {background} further back and big white lettering at the edges.",
-        "In this meme, {scene} stand out from {background}, framed by thick white words.",
+        "In this meme, {scene} stands out from {background}, framed by thick white words.",
     ),
 }
 CONTEXTS: Mapping[str, tuple[str, ...]] = {

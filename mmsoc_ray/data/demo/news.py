@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw
 
+from mmsoc_ray.data.demo.glyphs import BLACK, WHITE, Colour
+from mmsoc_ray.data.demo.lettering import draw_bold, draw_lines, length
 from mmsoc_ray.data.demo.news_texts import NEWS, SLOTS
-from mmsoc_ray.data.demo.pictures import BLACK, WHITE, Colour, draw_bold, draw_lines, encode_jpeg, length
+from mmsoc_ray.data.demo.pictures import encode_jpeg
 from mmsoc_ray.data.demo.records import DemoDataset, Draft
 from mmsoc_ray.data.demo.scenes import Scene, choose_scene
 from mmsoc_ray.data.demo.templates import Filled, quota, read_templates, write

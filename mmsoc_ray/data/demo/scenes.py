@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from mmsoc_ray.data.demo.backgrounds import BACKGROUNDS, COLOURS, Background, Size
+from mmsoc_ray.data.demo.glyphs import WHITE, place_glyph
 from mmsoc_ray.data.demo.lexicon import NOUNS
-from mmsoc_ray.data.demo.pictures import WHITE, place_glyph
 
 Box = tuple[int, int, int, int]
 

@@ -9,10 +9,12 @@ from itertools import cycle
 
 from PIL import Image, ImageDraw
 
+from mmsoc_ray.data.demo.glyphs import BLACK, WHITE
+from mmsoc_ray.data.demo.lettering import draw_bold, length
 from mmsoc_ray.data.demo.lexicon import SLOTS as MEME_SLOTS
 from mmsoc_ray.data.demo.lexicon import Filler, fillers
 from mmsoc_ray.data.demo.news_texts import SLOTS as NEWS_SLOTS
-from mmsoc_ray.data.demo.pictures import BLACK, WHITE, draw_bold, encode_jpeg, length
+from mmsoc_ray.data.demo.pictures import encode_jpeg
 from mmsoc_ray.data.demo.records import DemoDataset, Draft
 from mmsoc_ray.data.demo.scenes import Scene, choose_scene
 from mmsoc_ray.data.demo.templates import Filled, Slots, quota, read_templates, write

