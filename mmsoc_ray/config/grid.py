@@ -61,7 +61,7 @@ class TaskChoice(_Strict):
 
     prompt: str = "official"
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
-    datasets: tuple[Name, ...] | None = None
+    datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
 
 
 class ModelChoice(_Strict):
@@ -80,8 +80,8 @@ class ModelChoice(_Strict):
         batch_tokens: Bound on the padded tokens of a batch.
     """
 
-    settings: tuple[str, ...] | None = None
-    tasks: tuple[str, ...] | None = None
+    settings: tuple[str, ...] | None = Field(default=None, min_length=1)
+    tasks: tuple[str, ...] | None = Field(default=None, min_length=1)
     resources: Resources | None = None
     checkpoint: str | None = None
     engine: EngineName | None = None
@@ -97,7 +97,7 @@ class Defaults(_Strict):
 
     split: Name = "test"
     fit_split: Name = "train"
-    settings: tuple[str, ...] = ("zero_shot",)
+    settings: tuple[str, ...] = Field(default=("zero_shot",), min_length=1)
     resources: Resources = Resources()
 
 
@@ -129,6 +129,9 @@ class Grid(_Strict):
     @classmethod
     def _list_as_mapping(cls, value: Any) -> Any:
         if isinstance(value, list):
+            nested = next((name for name in value if isinstance(name, dict | list)), None)
+            if nested is not None:
+                raise ValueError(f"a list holds plain names; write a mapping (no hyphens) to say more of one: {nested}")
             repeated = {str(name) for name in value if value.count(name) > 1}
             if repeated:
                 raise ValueError(f"{', '.join(sorted(repeated))} stands twice in the list")
