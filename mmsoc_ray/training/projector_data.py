@@ -48,9 +48,9 @@ _NOT_THINGS = frozenset(
         "pointing", "pointer", "index", "finger", "fingers", "hand", "palm", "hands", "fist", "ballot", "box",
         "lower", "upper", "left", "right", "no", "mobile", "modifier", "component", "tag", "pentagon", "hexagon",
         "ellipse", "overlapping", "oclock", "face", "clockwise", "anticlockwise", "rightwards",
-        "leftwards", "up-pointing", "down-pointing", "right-pointing", "left-pointing", "heavy", "medium", "double", "vertical", "bar",
-        "playing", "silhouette", "figure", "pregnant", "breast-feeding", "biting", "smoking", "pistol", "bomb",
-        "syringe",
+        "leftwards", "up-pointing", "down-pointing", "right-pointing", "left-pointing", "heavy",
+        "medium", "double", "vertical", "bar", "playing", "silhouette", "figure", "pregnant", "breast-feeding",
+        "biting", "smoking", "pistol", "bomb", "syringe",
     )
 )  # fmt: skip
 """Words of Unicode names that stand for signs and gestures; their glyphs are not used."""
