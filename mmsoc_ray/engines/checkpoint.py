@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import ModelEntry
@@ -33,6 +34,8 @@ class Checkpoint:
         frame_control_tokens: Control tokens of an empty frame, without (False) and with a picture (True).
         takes_token_types: Whether ``forward`` knows ``token_type_ids``.
         takes_encoded_pictures: Whether ``generate`` can be given a picture's features in place of its pixels.
+        shares_prefixes: Whether a common prefix can be computed once for several prompts.
+        image_token_id: Stands for a picture in a prompt, or None.
     """
 
     model: Any
@@ -45,6 +48,8 @@ class Checkpoint:
     frame_control_tokens: dict[bool, int]
     takes_token_types: bool
     takes_encoded_pictures: bool
+    shares_prefixes: bool
+    image_token_id: int | None
 
     def greedy(self, max_new_tokens: int) -> Any:
         """Return the ``GenerationConfig`` of a greedy answer of at most so many tokens."""
@@ -113,6 +118,8 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         frame_control_tokens=_frame_control_tokens(wrapper, tokenizer, processor is not None),
         takes_token_types="token_type_ids" in parameters,
         takes_encoded_pictures="mm_encoder_outputs" in parameters and not config.is_encoder_decoder,
+        shares_prefixes=can_share(model),
+        image_token_id=getattr(config, "image_token_id", None),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,15 @@ from PIL import Image
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
+from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.shared_prefix import (
+    Family,
+    continued_inputs,
+    find_families,
+    prefix_inputs,
+    select_rows,
+)
 from mmsoc_ray.models.entry import ModelEntry
 
 POSTS_AT_ONCE = 64
@@ -24,39 +31,18 @@ POSTS_AT_ONCE = 64
 ERROR_CHARACTERS = 500
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """A request as the model takes it; every tensor has a leading axis of one."""
-
-    post_index: int
-    request_index: int
-    max_new_tokens: int
-    token_inputs: dict[str, torch.Tensor]  # (1, tokens): ids, mask, token types
-    picture_inputs: dict[str, torch.Tensor]  # pixel values and their sizes
-    picture_features: torch.Tensor | None  # (picture tokens, hidden), where the picture has been encoded already
-
-    @property
-    def prompt_tokens(self) -> int:
-        return int(self.token_inputs["input_ids"].shape[1])
-
-    @property
-    def size(self) -> BatchSize:
-        """Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some."""
-        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.picture_inputs.items()))
-        features = None if self.picture_features is None else tuple(self.picture_features.shape)
-        return BatchSize((self.max_new_tokens, shapes, features), self.prompt_tokens, self.max_new_tokens)
-
-
 class TransformersEngine:
     """Answers with ``generate`` of the transformers library, in batches of similar length within one call.
 
     Greedy, whatever the checkpoint's own generation settings say (sampling, repetition penalty, beams). The same posts
-    give the same bytes on the same machine. A picture goes through the vision encoder once per call, however many
-    requests show it, where the architecture takes encoded pictures (``mm_encoder_outputs`` of its ``forward``); the
-    others get its pixels with every request.
+    give the same bytes on the same machine. What a post's requests have in common is computed once, where the
+    architecture allows it without changing a result beyond rounding: the encoded picture (``mm_encoder_outputs`` of its
+    ``forward``) and the common prefix of the prompts (``shared_prefix.can_share``). Other architectures get pixels and
+    prompt whole with every request.
 
-    A batch that fails, for example for want of memory, is run again in halves down to one request; what fails alone
-    gets its exception as ``error``. An accelerator that is lost ends the process, see ``accelerator.recover_or_exit``.
+    A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
+    request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
+    ``accelerator.recover_or_exit``.
 
     Attributes:
         name: ``transformers``.
@@ -104,24 +90,41 @@ class TransformersEngine:
             yield from self._answer_together(start, posts[start : start + POSTS_AT_ONCE])
 
     def _answer_together(self, first_index: int, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
-        encoded: list[_Encoded] = []
+        encoded: list[EncodedRequest] = []
         for post_index, post in enumerate(posts, start=first_index):
             for request_index, result in enumerate(self._encode_post(post_index, post)):
-                if isinstance(result, _Encoded):
+                if isinstance(result, EncodedRequest):
                     encoded.append(result)
                 else:
                     yield _failed(post_index, request_index, result)
-        for batch in pack([request.size for request in encoded], self._entry.batch_tokens):
-            requests = [encoded[position] for position in batch]
+        families: list[Family] = []
+        if self._loaded.shares_prefixes:
+            families, encoded = find_families(encoded, self._loaded.image_token_id)
+        yield from self._answer_families(families)
+        yield from self._answer_whole(encoded)
+
+    def _answer_families(self, families: Sequence[Family]) -> Iterator[Answer]:
+        sizes = [BatchSize(family.requests[0].shapes, family.prefix_tokens, 0) for family in families]
+        for batch in pack(sizes, self._entry.batch_tokens):
+            for answers in run_in_halves(
+                [families[position] for position in batch],
+                self._continue_prefixes,
+                lambda family, _: list(self._answer_whole(family.requests)),
+                recover_or_exit,
+            ):
+                yield from answers
+
+    def _answer_whole(self, requests: Sequence[EncodedRequest]) -> Iterator[Answer]:
+        for batch in pack([request.size for request in requests], self._entry.batch_tokens):
             yield from run_in_halves(
-                requests,
-                self._generate,
+                [requests[position] for position in batch],
+                self._generate_whole,
                 lambda request, error: _failed(request.post_index, request.request_index, error),
                 recover_or_exit,
             )
 
-    def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[_Encoded | Exception]:
-        """Tokenise a post's requests; its picture is preprocessed and encoded once."""
+    def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[EncodedRequest | Exception]:
+        """Tokenise a post's requests; its picture is encoded once."""
         features: torch.Tensor | None = None
         for request_index, request in enumerate(post.requests):
             try:
@@ -130,7 +133,7 @@ class TransformersEngine:
                     features = self._encode_picture(picture_inputs)
                 if features is not None:
                     picture_inputs = {name: x for name, x in picture_inputs.items() if "pixel" not in name}
-                yield _Encoded(
+                yield EncodedRequest(
                     post_index,
                     request_index,
                     request.max_new_tokens,
@@ -202,24 +205,55 @@ class TransformersEngine:
         return encoded
 
     @torch.inference_mode()
-    def _generate(self, requests: Sequence[_Encoded]) -> list[Answer]:
+    def _continue_prefixes(self, families: Sequence[Family]) -> list[list[Answer]]:
+        """Compute the families' prefixes in one pass, then answer all requests from there; answers by family."""
         started = time.perf_counter()
-        loaded = self._loaded
-        inputs: dict[str, Any] = self._to_device(_stack(requests, loaded.pad_token_id))
-        if requests[0].picture_features is not None:
-            features: Any = [request.picture_features for request in requests]
-            inputs["mm_encoder_outputs"] = {
-                "image": transformers.modeling_outputs.BaseModelOutputWithPooling(pooler_output=features)
-            }
-        sequences = loaded.model.generate(
-            **inputs, generation_config=loaded.greedy(max_new_tokens=requests[0].max_new_tokens)
+        pad = self._loaded.pad_token_id
+        prefixes = prefix_inputs(families, pad)
+        prefilled = self._loaded.model.generate(
+            **self._to_device(prefixes),
+            **_encoded_pictures([family.requests[0] for family in families]),
+            generation_config=self._loaded.greedy(max_new_tokens=1),
+            return_dict_in_generate=True,
         )
-        first_new = 1 if loaded.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-        new_tokens = sequences[:, first_new:].tolist()
+        requests = [(row, request) for row, family in enumerate(families) for request in family.requests]
+        suffixes = [request.token_inputs["input_ids"][:, families[row].prefix_tokens :] for row, request in requests]
+        width = prefixes["input_ids"].shape[1]
+        sizes = [
+            BatchSize(request.max_new_tokens, width + suffix.shape[1], request.max_new_tokens)
+            for (_, request), suffix in zip(requests, suffixes, strict=True)
+        ]
+        answers: list[list[Answer]] = [[] for _ in families]
+        for batch in pack(sizes, self._entry.batch_tokens):
+            rows = [requests[position][0] for position in batch]
+            inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)
+            new_tokens = self._generate(
+                {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)},
+                sizes[batch[0]].new_tokens,
+            )
+            latency_s = time.perf_counter() - started
+            for position, row, tokens in zip(batch, rows, new_tokens, strict=True):
+                request = requests[position][1]
+                again = 0 if request is families[row].requests[0] else families[row].prefix_tokens
+                answers[row].append(self._finish(request, tokens, latency_s, cached_tokens=again))
+        return answers
+
+    @torch.inference_mode()
+    def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
+        started = time.perf_counter()
+        inputs = {**self._to_device(stack(requests, self._loaded.pad_token_id)), **_encoded_pictures(requests)}
+        new_tokens = self._generate(inputs, requests[0].max_new_tokens)
         latency_s = time.perf_counter() - started
         return [self._finish(request, tokens, latency_s) for request, tokens in zip(requests, new_tokens, strict=True)]
 
-    def _finish(self, request: _Encoded, tokens: list[int], latency_s: float) -> Answer:
+    def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
+        model = self._loaded.model
+        sequences = model.generate(**inputs, generation_config=self._loaded.greedy(max_new_tokens))
+        first_new = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        new_tokens: list[list[int]] = sequences[:, first_new:].tolist()
+        return new_tokens
+
+    def _finish(self, request: EncodedRequest, tokens: list[int], latency_s: float, cached_tokens: int = 0) -> Answer:
         """Cut the answer at its end token; what follows is padding."""
         end = next((place for place, token in enumerate(tokens) if token in self._loaded.end_token_ids), None)
         kept = tokens if end is None else tokens[:end]
@@ -231,6 +265,7 @@ class TransformersEngine:
             finish_reason="length" if end is None else "stop",
             prompt_tokens=request.prompt_tokens,
             output_tokens=len(kept),
+            cached_tokens=cached_tokens,
             latency_s=latency_s,
         )
 
@@ -241,17 +276,13 @@ class TransformersEngine:
         }
 
 
-def _stack(requests: Sequence[_Encoded], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad prompts on the left to one length and put the pictures' tensors one after another."""
-    width = max(request.prompt_tokens for request in requests)
-    stacked: dict[str, torch.Tensor] = {}
-    for name in requests[0].token_inputs:
-        fill = pad_token_id if name == "input_ids" else 0
-        rows = [request.token_inputs[name] for request in requests]
-        stacked[name] = torch.cat([torch.nn.functional.pad(x, (width - x.shape[1], 0), value=fill) for x in rows])
-    for name in requests[0].picture_inputs:
-        stacked[name] = torch.cat([request.picture_inputs[name] for request in requests])
-    return stacked
+def _encoded_pictures(requests: Sequence[EncodedRequest]) -> dict[str, Any]:
+    """Return the argument that gives ``generate`` the pictures' features, a picture a request, or none."""
+    features: Any = [request.picture_features for request in requests]
+    if features[0] is None:
+        return {}
+    outputs = transformers.modeling_outputs.BaseModelOutputWithPooling(pooler_output=features)
+    return {"mm_encoder_outputs": {"image": outputs}}
 
 
 def _failed(post_index: int, request_index: int, error: Exception) -> Answer:

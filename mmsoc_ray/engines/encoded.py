@@ -1,0 +1,71 @@
+"""A request as the model takes it, and how several become one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmsoc_ray.engines.batching import BatchSize
+
+
+@dataclass(frozen=True)
+class EncodedRequest:
+    """A request as the model takes it; every tensor of the inputs has a leading axis of one.
+
+    Attributes:
+        post_index: Position of the post in the call.
+        request_index: Position of the request within its post.
+        max_new_tokens: Limit of the answer.
+        token_inputs: Shape (1, tokens): ids, mask, token types.
+        picture_inputs: Pixel values and their sizes; empty where the features say it all.
+        picture_features: Shape (picture tokens, hidden), where the picture has been encoded already.
+    """
+
+    post_index: int
+    request_index: int
+    max_new_tokens: int
+    token_inputs: dict[str, torch.Tensor]
+    picture_inputs: dict[str, torch.Tensor]
+    picture_features: torch.Tensor | None
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The whole prompt, those of the picture included."""
+        ids: list[int] = self.token_inputs["input_ids"][0].tolist()
+        return ids
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the whole prompt."""
+        return int(self.token_inputs["input_ids"].shape[1])
+
+    @property
+    def shapes(self) -> tuple[Any, ...]:
+        """Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some."""
+        inputs = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.picture_inputs.items()))
+        return inputs, None if self.picture_features is None else tuple(self.picture_features.shape)
+
+    @property
+    def size(self) -> BatchSize:
+        """What the request takes in a batch."""
+        return BatchSize((self.max_new_tokens, self.shapes), self.prompt_tokens, self.max_new_tokens)
+
+
+def stack(requests: Sequence[EncodedRequest], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Pad prompts on the left to one length and put the pictures' tensors one after another."""
+    width = max(request.prompt_tokens for request in requests)
+    stacked: dict[str, torch.Tensor] = {}
+    for name in requests[0].token_inputs:
+        fill = pad_token_id if name == "input_ids" else 0
+        stacked[name] = torch.cat([pad_left(request.token_inputs[name], width, fill) for request in requests])
+    for name in requests[0].picture_inputs:
+        stacked[name] = torch.cat([request.picture_inputs[name] for request in requests])
+    return stacked
+
+
+def pad_left(tokens: torch.Tensor, width: int, fill: int) -> torch.Tensor:
+    """Fill rows of shape (rows, tokens) up on the left to (rows, width)."""
+    return torch.nn.functional.pad(tokens, (width - tokens.shape[1], 0), value=fill)
