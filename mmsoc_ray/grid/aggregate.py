@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.grid.plan import Cell
-from mmsoc_ray.grid.seal import DIGESTED, content_digest
+from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
 from mmsoc_ray.results.cells import CellRows, score_cell
 from mmsoc_ray.results.table import ResultRow
 from mmsoc_ray.tasks import get_task
@@ -56,47 +55,63 @@ class CellResult:
         expected: Planned number of posts.
         found: Posts with a prediction.
         rows: Its rows of the results table; empty for a cell that is not complete.
+        problem: Why its predictions cannot be read or scored, or None.
     """
 
     cell: Cell
     expected: int
     found: int
     rows: tuple[ResultRow, ...]
+    problem: str | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every planned post has its prediction."""
-        return self.found == self.expected
+        """Whether every planned post has its prediction, and the cell its scores."""
+        return self.found == self.expected and self.problem is None
 
 
 def aggregate_cell(job: CellJob) -> CellResult:
     """Score one cell and write its file below ``cells/``.
 
-    A cell without all its posts is written as ``incomplete`` with its counts and no metric.
+    A cell without all its posts is written as ``incomplete`` with its counts and no metric, and so is one whose
+    predictions cannot be read or scored (a damaged file, a reference outside the task's labels): the other cells of the
+    run are aggregated all the same.
     """
     root = open_storage(job.root_uri)
-    predictions = _read_cell(root, job)
-    rows = _rows(job, predictions) if predictions.num_rows == job.expected else ()
-    content = _cell_content(job, predictions, rows)
+    predictions, problem = _read_cell(root, job)
+    rows: tuple[ResultRow, ...] = ()
+    if predictions.num_rows == job.expected and problem is None:
+        try:
+            rows = _rows(job, predictions)
+        except ValueError as error:
+            problem = str(error)
+    result = CellResult(job.cell, job.expected, predictions.num_rows, rows, problem)
+    content = _cell_content(result, content_digest(predictions))
     path = f"{job.run_folder}/{job.cell.path}"
     if not root.exists(path) or root.read(path) != content:
         root.write(path, content)
-    return CellResult(job.cell, job.expected, predictions.num_rows, rows)
+    return result
 
 
-def _read_cell(root: Storage, job: CellJob) -> pa.Table:
+def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
+    """Return the predictions of a cell sorted by post, and which file cannot be read."""
     cell = job.cell
     tables = []
+    problem = None
     for path in job.files:
-        with root.open_input(path) as handle:
-            table = pq.ParquetFile(handle).read(columns=list(_READ))
+        try:
+            with root.open_input(path) as handle:
+                table = pq.ParquetFile(handle).read(columns=list(_READ))
+        except (OSError, pa.ArrowException) as error:
+            problem = unreadable(root, path, error)
+            continue
         wanted = {"setting": cell.setting, "task": cell.task, "dataset": cell.dataset, "split": cell.split}
         for column, value in wanted.items():
             table = table.filter(pc.equal(table.column(column), value))
         tables.append(table)
     if not tables:
-        return pa.table({name: [] for name in _READ})
-    return pa.concat_tables(tables).sort_by("post_key")
+        return pa.table({name: [] for name in _READ}), problem
+    return pa.concat_tables(tables).sort_by("post_key"), problem
 
 
 def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
@@ -138,15 +153,17 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
     )
 
 
-def _cell_content(job: CellJob, predictions: pa.Table, rows: Sequence[ResultRow]) -> bytes:
-    complete = predictions.num_rows == job.expected
+def _cell_content(result: CellResult, source_digest: str) -> bytes:
+    cell, rows = result.cell, result.rows
     content: dict[str, Any] = {
-        "cell": {name: getattr(job.cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")},
-        "status": "complete" if complete else "incomplete",
-        "expected": job.expected,
-        "found": predictions.num_rows,
-        "source_digest": content_digest(predictions),
+        "cell": {name: getattr(cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")},
+        "status": "complete" if result.complete else "incomplete",
+        "expected": result.expected,
+        "found": result.found,
+        "source_digest": source_digest,
     }
+    if result.problem is not None:
+        content["problem"] = result.problem
     if rows:
         content |= {"n": rows[0].n, "n_failed": rows[0].n_failed, "n_unparsed": rows[0].n_unparsed}
         content["metrics"] = {

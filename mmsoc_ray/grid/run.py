@@ -17,7 +17,7 @@ from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.seal import UnitSeal, count_unit, missing_units, seal_content
+from mmsoc_ray.grid.seal import SealError, UnitSeal, count_unit, missing_units, seal_content
 from mmsoc_ray.interrupts import terminate_as_interrupt
 from mmsoc_ray.results.table import write_results
 
@@ -184,14 +184,25 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
             requests += _stream_model(run, model, progress)
         except STREAM_ERRORS as error:
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
-            progress.note(f"{model.name} failed: {str(error).strip().splitlines()[-1]}")
+            progress.note(f"{model.name} failed: {_last_line(error)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
     for model in run.models:
-        _seal_model(run, model, run_tasks)
+        try:
+            _seal_model(run, model, run_tasks)
+        except SealError as error:
+            progress.note(f"{model.name} is not sealed: {_last_line(error)}")
     cells = tuple(run_tasks(aggregate_cell, [(job,) for job in _cell_jobs(run)]))
+    for cell in cells:
+        if cell.problem is not None:
+            progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
     _write_results(run, cells)
     return RunResult(tuple(sorted(cells, key=lambda result: result.cell)), requests)
+
+
+def _last_line(error: Exception) -> str:
+    """Return what went wrong on a worker, without the worker's traceback."""
+    return str(error).strip().splitlines()[-1]
 
 
 def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:

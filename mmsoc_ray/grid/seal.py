@@ -44,10 +44,13 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
         rows: Planned number of rows.
 
     Raises:
-        SealError: Where rows are missing, too many, or an identity stands twice.
+        SealError: Where the file cannot be read, rows are missing or too many, or an identity stands twice.
     """
-    with root.open_input(path) as handle:
-        table = pq.ParquetFile(handle).read(columns=list(DIGESTED))
+    try:
+        with root.open_input(path) as handle:
+            table = pq.ParquetFile(handle).read(columns=list(DIGESTED))
+    except (OSError, pa.ArrowException) as error:
+        raise SealError(unreadable(root, path, error)) from error
     identities = set(zip(*(table.column(name).to_pylist() for name in IDENTITY), strict=True))
     if table.num_rows != rows or len(identities) != rows:
         raise SealError(
@@ -55,6 +58,11 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
             f"Delete the file and run again."
         )
     return UnitSeal(unit_id, rows, content_digest(table))
+
+
+def unreadable(root: Storage, path: str, error: Exception) -> str:
+    """Return what is said of a unit's file that cannot be read."""
+    return f"{root.uri}/{path}: cannot be read ({error}). Delete the file and run again."
 
 
 def content_digest(table: pa.Table) -> str:
