@@ -23,4 +23,4 @@ if __name__ == "__main__":
     arguments = sys.argv[1:]
     if not arguments or arguments[0].startswith("-"):
         arguments = [str(DEMO_GRID), *arguments]
-    main(arguments, command="run", program=f"python {sys.argv[0]}")
+    main(arguments, command="run")

@@ -16,4 +16,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a submitted j
 from mmsoc_ray.cli import main
 
 if __name__ == "__main__":
-    main(command="data", program=f"python {sys.argv[0]}")
+    main(command="data")

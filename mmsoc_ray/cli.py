@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -15,13 +14,16 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.interrupts import terminate_as_interrupt
+from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
+from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
     from mmsoc_ray.grid import GridPlan
 
 DEFAULT_OUTPUT = "mmsoc-output"
+USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+"""What an unknown option and a missing argument raise, too; typer exports only this subclass of it."""
 
 app = typer.Typer(
     help="Re-evaluate multimodal language models on social-media tasks, on Ray.",
@@ -191,7 +193,7 @@ def _names(option: str | None) -> tuple[str, ...] | None:
 
 def _refuse_vanishing(field: str, path: str) -> None:
     """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and "://" not in path and not Path(path).is_absolute():
+    if is_submitted_job() and "://" not in path and not Path(path).is_absolute():
         raise ConfigurationError(
             f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
             f"that every node shares, or s3://BUCKET/PREFIX."
@@ -216,15 +218,15 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
         typer.echo(to_csv(found.rows) if form is TableFormat.csv else to_json(found.rows))
 
 
-def main(arguments: list[str] | None = None, *, command: str | None = None, program: str = "mmsoc") -> None:
+def main(arguments: list[str] | None = None, *, command: str | None = None) -> None:
     """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
 
     Args:
         arguments: By default those of the process.
         command: The subcommand that ``arguments`` belong to, where they do not name it.
-        program: How the command was called, for the line that resumes it.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    program = program_name()
     terminate_as_interrupt()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
@@ -234,11 +236,17 @@ def main(arguments: list[str] | None = None, *, command: str | None = None, prog
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(f"\nInterrupted. What is done is kept. Resume with:\n  {program} {shlex.join(arguments)}", err=True)
-        status = 130
-    except typer.BadParameter as error:
+        status = INTERRUPTED
+    except USAGE_ERROR as error:
         error.show()
         status = 2
+    except SystemExit as stop:
+        if not terminated_by_ray(stop):
+            raise
+        status = INTERRUPTED
+    if status == INTERRUPTED:  # typer, too, turns Ctrl-C into this status
+        resume = resume_command(program, arguments)
+        typer.echo(f"\nInterrupted. What is done is kept. Resume with:\n  {resume}", err=True)
     sys.exit(status)
 
 
