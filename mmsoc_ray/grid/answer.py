@@ -69,12 +69,14 @@ def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:
 def _answers(
     engine: Engine, posts: Sequence[PreparedPost], positions: Sequence[Sequence[int]]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    left = {position for asked in positions for position in asked}
+    left = {(post, request): position for post, asked in enumerate(positions) for request, position in enumerate(asked)}
     for answer in engine.answer(posts):
-        position = positions[answer.post_index][answer.request_index]
-        if position not in left:
-            raise RuntimeError(f"engine {engine.name} answered request {position} of {answer.post_index} twice")
-        left.remove(position)
+        position = left.pop((answer.post_index, answer.request_index), None)
+        if position is None:
+            raise RuntimeError(
+                f"engine {engine.name} answered request {answer.request_index} of post {answer.post_index} twice, or it "
+                f"was not asked"
+            )
         yield position, _columns(answer)
     if left:
         raise RuntimeError(f"engine {engine.name} left {len(left)} of its requests without an answer")

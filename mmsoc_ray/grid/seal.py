@@ -62,7 +62,7 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
 
 def unreadable(root: Storage, path: str, error: Exception) -> str:
     """Return what is said of a unit's file that cannot be read."""
-    return f"{root.uri}/{path}: cannot be read ({error}). Delete the file and run again."
+    return f"{root.uri}/{path}: cannot be read ({' '.join(str(error).split())}). Delete the file and run again."
 
 
 def content_digest(table: pa.Table) -> str:
