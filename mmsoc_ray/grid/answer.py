@@ -74,8 +74,8 @@ def _answers(
         position = left.pop((answer.post_index, answer.request_index), None)
         if position is None:
             raise RuntimeError(
-                f"engine {engine.name} answered request {answer.request_index} of post {answer.post_index} twice, or it "
-                f"was not asked"
+                f"engine {engine.name} answered request {answer.request_index} of post {answer.post_index} twice, "
+                f"or it was not asked"
             )
         yield position, _columns(answer)
     if left:
