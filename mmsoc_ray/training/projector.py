@@ -8,9 +8,9 @@ picture matters is measured on held-out pictures by giving the same answers the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -79,6 +79,12 @@ class ProjectorConfig:
     def total_steps(self) -> int:
         """Steps of both phases."""
         return self.align_steps + self.language_steps
+
+    @property
+    def run_name(self) -> str:
+        """A name for runs with these settings, so that other settings never go on from their checkpoints."""
+        settings = {name: value for name, value in asdict(self).items() if name != "threads"}
+        return "projector-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -342,8 +348,3 @@ def read_checkpoint(folder: Path) -> TrainedProjector:
     projector.load_state_dict(state)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return TrainedProjector(projector.folded(), metrics)
-
-
-def cpu_threads() -> int:
-    """Return how many threads this process may use."""
-    return len(os.sched_getaffinity(0))
