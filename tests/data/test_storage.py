@@ -47,10 +47,15 @@ def test_of_many_writers_at_once_exactly_one_wins(tmp_path):
 
 def test_unfinished_files_are_neither_listed_nor_left_behind(tmp_path):
     storage = open_storage(tmp_path)
-    with pytest.raises(RuntimeError), storage.open_output("x/cut.bin") as handle:
-        handle.write(b"half")
-        assert storage.list_files("x") == []
-        raise RuntimeError
+
+    def write_half() -> None:
+        with storage.open_output("x/cut.bin") as handle:
+            handle.write(b"half")
+            assert storage.list_files("x") == []
+            raise RuntimeError("cut")
+
+    with pytest.raises(RuntimeError, match="cut"):
+        write_half()
     assert list((tmp_path / "x").iterdir()) == []
 
 

@@ -35,7 +35,7 @@ def root(tmp_path_factory) -> Path:
         "jobs/full_grid.py", grid, "--data", data, "--output", output, "--run-id", "tweets", "--limit", str(POSTS)
     )
     assert run.returncode == 0, run.stderr
-    return output
+    return folder / "out"
 
 
 def test_all_published_posts_are_converted_and_repeated_texts_keep_their_rows():
