@@ -51,9 +51,15 @@ print("never", flush=True)
     assert FATAL in ended.stderr
 
 
-def test_auto_is_bfloat16_only_where_it_is_computed_natively(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert choose_dtype("auto", cpu) == "float32"
-    assert choose_dtype("bfloat16", cpu) == "bfloat16"
+@pytest.mark.parametrize(("has_tiles", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_where_the_cpu_is_fast_at_it(
+    monkeypatch: pytest.MonkeyPatch, has_tiles: bool, dtype: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_tiles)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert choose_dtype("auto", torch.device("cpu")) == dtype
+
+
+def test_a_dtype_asked_for_is_taken() -> None:
+    assert choose_dtype("bfloat16", torch.device("cpu")) == "bfloat16"
