@@ -114,6 +114,18 @@ class Toy:
 
 
 @pytest.fixture(scope="session")
+def make_picture() -> Callable[..., bytes]:
+    """Make a PNG of noise from a seed, a width and a height."""
+    return picture
+
+
+@pytest.fixture(scope="session")
+def make_meme() -> Callable[..., Post]:
+    """Make a post of the toy memes from its id, and fields that replace its own."""
+    return meme
+
+
+@pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """Write the toy data and the tiny checkpoint."""
     folder = tmp_path_factory.mktemp("toy")

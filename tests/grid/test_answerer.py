@@ -1,0 +1,109 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmsoc_ray.config import load_grid
+from mmsoc_ray.data import Storage, open_storage, write_split
+from mmsoc_ray.grid.answerer import configuration, resolve_answerer
+from mmsoc_ray.grid.keys import digest
+from mmsoc_ray.grid.plan import plan_grid
+from mmsoc_ray.models.packaged import CheckpointError
+
+
+@pytest.fixture
+def of_tiny(toy, tmp_path):
+    """Return the configuration of the tiny model on a grid with some text replaced."""
+
+    def configured(
+        old: str = "",
+        new: str = "",
+        *,
+        checkpoint: Path | None = None,
+        data: Storage | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        models = f"  tiny: {{checkpoint: {checkpoint or toy.checkpoint}, settings: [zero_shot], dtype: float32}}"
+        file = toy.grid(tmp_path / "toy.yaml", models=models)
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new, 1) if old else file.read_text())
+        plan = plan_grid(load_grid(file), data or open_storage(toy.data), limit=limit)
+        (model,) = plan.models
+        return configuration(model, resolve_answerer(model, seed=plan.grid.seed), words_digest="words")
+
+    return configured
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 4}"),
+        ("  sarcasm: {max_new_tokens: 3}\n", ""),
+        ("sarcasm: {max_new_tokens: 3}", "sarcasm: {max_new_tokens: 3, prompt: tweet}"),
+        ("[zero_shot]", "[zero_shot, text_only]"),
+        ("[zero_shot]", "[text_only]"),
+        ("[zero_shot]", "[zero_shot, with_ocr]"),
+        ("dtype: float32", "dtype: bfloat16"),
+        ("dtype: float32", "dtype: float32, prompt_template: '{image}{prompt}'"),
+    ],
+)
+def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new):
+    assert digest(of_tiny(old, new)) != digest(of_tiny())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dtype: float32", "dtype: float32, resources: {actors: 2, threads: 1}"),
+        ("dtype: float32", "dtype: float32, batch_tokens: 99, family: other, parameters_b: 7"),
+        ("[Toy data.]", "[Other words.]"),
+        ("name: toy", "name: other"),
+        ("name: toy", "name: toy\nseed: 5"),
+    ],
+)
+def test_a_configuration_does_not_change_with_how_it_is_run_or_shown(of_tiny, old, new):
+    assert digest(of_tiny(old, new)) == digest(of_tiny())
+
+
+def test_a_configuration_changes_with_the_limit_where_it_cuts(of_tiny):
+    assert digest(of_tiny(limit=3)) != digest(of_tiny())
+    assert digest(of_tiny(limit=10)) == digest(of_tiny())
+
+
+def test_a_configuration_changes_with_posts_and_their_units(of_tiny, toy, tmp_path):
+    data = open_storage(tmp_path / "data")
+    shutil.copytree(toy.data, tmp_path / "data")
+    write_split(data, "toy_memes", "test", toy.memes, posts_per_unit=4)
+    assert digest(of_tiny(data=data)) == digest(of_tiny())
+    write_split(data, "toy_memes", "test", toy.memes, posts_per_unit=5)
+    assert digest(of_tiny(data=data)) != digest(of_tiny())
+    write_split(data, "toy_memes", "test", toy.memes[::-1], posts_per_unit=4)
+    assert digest(of_tiny(data=data)) != digest(of_tiny())
+
+
+def test_a_configuration_follows_the_checkpoints_bytes_not_its_place(of_tiny, toy, tmp_path):
+    shutil.copytree(toy.checkpoint, tmp_path / "moved")
+    assert digest(of_tiny(checkpoint=tmp_path / "moved")) == digest(of_tiny())
+    (weights,) = (tmp_path / "moved").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    assert digest(of_tiny(checkpoint=tmp_path / "moved")) != digest(of_tiny())
+
+
+def test_a_checkpoint_that_is_gone_is_refused(toy, tmp_path):
+    shutil.copytree(toy.checkpoint, tmp_path / "gone")
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models=f"  mine: {{checkpoint: {tmp_path / 'gone'}}}"))
+    (model,) = plan_grid(grid, open_storage(toy.data)).models
+    shutil.rmtree(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="model 'mine'"):
+        resolve_answerer(model, seed=0)
+
+
+def test_a_baselines_answers_follow_fit_and_seed(toy, tmp_path):
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  random:"))
+    (model,) = plan_grid(grid, open_storage(toy.data)).models
+    one, other = (resolve_answerer(model, seed=seed) for seed in (0, 1))
+    assert one.content("toy_memes") != one.content("toy_news")
+    assert one.content("toy_memes") != other.content("toy_memes")
