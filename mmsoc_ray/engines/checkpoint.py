@@ -115,7 +115,10 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         end_token_ids=end_token_ids,
         pad_token_id=min(end_token_ids, default=0) if pad_token_id is None else pad_token_id,
         context_tokens=_context_tokens(config, tokenizer),
-        frame_control_tokens=_frame_control_tokens(wrapper, tokenizer, processor is not None),
+        frame_control_tokens={
+            with_image: wrapper.control_tokens(wrapper.wrap("a", with_image))
+            for with_image in ((False, True) if shows_pictures else (False,))
+        },
         takes_token_types="token_type_ids" in parameters,
         takes_encoded_pictures="mm_encoder_outputs" in parameters and not config.is_encoder_decoder,
         shares_prefixes=can_share(model),
@@ -137,12 +140,3 @@ def _context_tokens(config: Any, tokenizer: Any) -> int | None:
         return int(positions)
     # The tokenizer says 1e30 where it does not know.
     return int(tokenizer.model_max_length) if tokenizer.model_max_length < 10**9 else None
-
-
-def _frame_control_tokens(wrapper: PromptWrapper, tokenizer: Any, shows_pictures: bool) -> dict[bool, int]:
-    counts = {}
-    for with_image in (False, True) if shows_pictures else (False,):
-        text = wrapper.wrap("a", with_image)
-        token_ids = tokenizer.encode(text, add_special_tokens=wrapper.add_special_tokens)
-        counts[with_image] = wrapper.control_tokens(token_ids)
-    return counts

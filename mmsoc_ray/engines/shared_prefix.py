@@ -45,7 +45,7 @@ def find_families(
     """
     by_post: dict[Any, list[EncodedRequest]] = {}
     for request in requests:
-        by_post.setdefault((request.post_index, request.picture_features is not None), []).append(request)
+        by_post.setdefault((request.post_index, request.shapes), []).append(request)
     families: list[Family] = []
     alone: list[EncodedRequest] = []
     for members in by_post.values():

@@ -155,6 +155,7 @@ class TransformersEngine:
         if request.with_image and picture is None:
             raise ValueError("the request shows a picture, but the post has none")
         text = loaded.wrapper.wrap(request.prompt, request.with_image)
+        self._check_text(text, request.with_image)
         add_special_tokens = loaded.wrapper.add_special_tokens
         if loaded.processor is None:
             inputs = loaded.tokenizer(text, return_tensors="pt", add_special_tokens=add_special_tokens)
@@ -165,27 +166,30 @@ class TransformersEngine:
                 text=[text], return_tensors="pt", add_special_tokens=add_special_tokens, **pictures
             )
         ids = inputs["input_ids"]
-        self._check(ids[0].tolist(), request)
+        self._check_length(ids.shape[1], request.max_new_tokens)
         tokens = {name: x for name, x in inputs.items() if x.shape == ids.shape and "pixel" not in name}
         pixels = {name: x for name, x in inputs.items() if name not in tokens}
         if not loaded.takes_token_types:
             tokens.pop("token_type_ids", None)
         return tokens, pixels
 
-    def _check(self, token_ids: list[int], request: Request) -> None:
-        """Refuse a prompt that does not fit, or in which the post's text became a control token."""
-        context, asked = self._loaded.context_tokens, len(token_ids) + request.max_new_tokens
-        if context is not None and asked > context:
-            raise ValueError(
-                f"the prompt has {len(token_ids)} tokens and its answer up to {request.max_new_tokens}, together "
-                f"{asked}: more than the context of {context} tokens"
-            )
-        found = self._loaded.wrapper.control_tokens(token_ids)
-        expected = self._loaded.frame_control_tokens[request.with_image]
+    def _check_text(self, text: str, with_image: bool) -> None:
+        """Refuse a prompt in which the post's text became a control token."""
+        found = self._loaded.wrapper.control_tokens(text)
+        expected = self._loaded.frame_control_tokens[with_image]
         if found != expected:
             raise ValueError(
                 f"the prompt holds {found} control tokens where the model's frame has {expected}: "
                 "the post's text spells one in a way that could not be made harmless"
+            )
+
+    def _check_length(self, prompt_tokens: int, max_new_tokens: int) -> None:
+        """Refuse a prompt that does not fit: nothing is cut silently."""
+        context, asked = self._loaded.context_tokens, prompt_tokens + max_new_tokens
+        if context is not None and asked > context:
+            raise ValueError(
+                f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
+                f"{asked}: more than the context of {context} tokens"
             )
 
     @torch.inference_mode()

@@ -13,7 +13,7 @@ class PromptWrapper:
 
     Post text is written by strangers. Where it spells a control token of the checkpoint (``<|im_end|>``, ``<image>``,
     ``</s>``), a space goes in after the token's first character, so that the tokenizer reads plain text; nothing else
-    changes. ``control_tokens`` lets the engine check that the frame's own control tokens are the only ones left.
+    changes. ``control_tokens`` lets the engine check that the frame's own are the only ones left.
 
     Attributes:
         add_special_tokens: Whether the tokenizer still has to add its own special tokens to a wrapped prompt: a chat
@@ -38,11 +38,8 @@ class PromptWrapper:
         control = _control_tokens(tokenizer, processor)
         spellings = (re.escape(token) for token in sorted(control, key=_longest_first))
         self._control_pattern = re.compile("|".join(spellings) or "(?!)")
-        picture_tokens = {getattr(holder, "image_token", None) for holder in (tokenizer, processor)}
-        unknown = tokenizer.unk_token  # any rare character becomes it
-        self._control_ids = frozenset(
-            tokenizer.convert_tokens_to_ids(token) for token in control - picture_tokens - {self._image_token, unknown}
-        )
+        readable = control - {tokenizer.unk_token}  # any rare character becomes the unknown token
+        self._control_ids = frozenset(tokenizer.convert_tokens_to_ids(token) for token in readable)
         self._template = None if template == "chat" else template
         if self._template is not None and "{prompt}" not in self._template:
             raise ValueError(f"prompt_template {template!r} has no {{prompt}}: use 'chat' or a format string with it")
@@ -62,8 +59,9 @@ class PromptWrapper:
     def _split(self, prompt: str) -> str:
         return self._control_pattern.sub(_split_token, prompt)
 
-    def control_tokens(self, token_ids: list[int]) -> int:
-        """Count the control tokens among the ids, those that stand for a picture left out."""
+    def control_tokens(self, text: str) -> int:
+        """Count the control tokens that the tokenizer reads in a wrapped prompt, a picture being one."""
+        token_ids = self._tokenizer.encode(text, add_special_tokens=self.add_special_tokens)
         return sum(token_id in self._control_ids for token_id in token_ids)
 
     def end_of_turn_id(self) -> int | None:

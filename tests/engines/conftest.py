@@ -98,6 +98,43 @@ def save_llava_checkpoint(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
+def save_idefics3_checkpoint(folder: Path) -> None:
+    """An architecture that cuts a picture into tiles, whose number of tokens depends on the picture's shape."""
+    tiles = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
+    tokenizer = train_tokenizer(("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *tiles))
+    config = transformers.Idefics3Config(
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 56,
+            "patch_size": 14,
+        },
+        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **TEXT),
+    )
+    torch.manual_seed(3)
+    model = transformers.Idefics3ForConditionalGeneration(config)
+    with torch.no_grad():
+        for weights in (*model.model.vision_model.parameters(), *model.model.connector.parameters()):
+            if weights.ndim > 1:
+                weights.mul_(8)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    processor = transformers.Idefics3Processor(
+        image_processor=transformers.Idefics3ImageProcessor(
+            size={"longest_edge": 112}, max_image_size={"longest_edge": 56}
+        ),
+        tokenizer=tokenizer,
+        image_seq_len=4,
+        chat_template=CHAT_TEMPLATE,
+    )
+    processor.save_pretrained(folder)
+
+
 @pytest.fixture
 def make_tokenizer() -> Callable[..., transformers.PreTrainedTokenizerFast]:
     """Make a tokenizer with further special tokens."""
@@ -115,4 +152,11 @@ def text_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def llava_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llava")
     save_llava_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def idefics3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("idefics3")
+    save_idefics3_checkpoint(folder)
     return folder

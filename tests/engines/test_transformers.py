@@ -63,7 +63,7 @@ def outputs(engine: TransformersEngine, posts: Sequence[PreparedPost]) -> dict[t
 def one_by_one(checkpoint: Path, posts: Sequence[PreparedPost]) -> Iterator[tuple[tuple[int, int], str]]:
     """The library's own way: one prompt at a time, pixels and all, without this project's code."""
     config = transformers.AutoConfig.from_pretrained(checkpoint)
-    sees = config.model_type == "llava"
+    sees = config.model_type != "llama"
     auto = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
     model = auto.from_pretrained(checkpoint, dtype=torch.float32).eval()
     processor = (transformers.AutoProcessor if sees else transformers.AutoTokenizer).from_pretrained(checkpoint)
@@ -94,6 +94,12 @@ def test_picture_batches_answer_like_the_library_one_by_one(
     llava_engine: TransformersEngine, llava_checkpoint: Path
 ) -> None:
     assert outputs(llava_engine, picture_posts()) == dict(one_by_one(llava_checkpoint, picture_posts()))
+
+
+def test_an_architecture_that_is_not_given_features_answers_like_the_library(idefics3_checkpoint: Path) -> None:
+    engine = TransformersEngine(idefics3_checkpoint, LLAVA, threads=1, device="cpu")
+    posts = [dataclasses.replace(post, image=picture(i, 40, 30 + 40 * i)) for i, post in enumerate(picture_posts())]
+    assert outputs(engine, posts) == dict(one_by_one(idefics3_checkpoint, posts))
 
 
 def test_an_encoded_picture_answers_like_its_pixels(llava_engine: TransformersEngine, llava_checkpoint: Path) -> None:
