@@ -22,7 +22,7 @@ class ModelEntry:
         engine: How it answers.
         sees_pictures: Whether pictures can be shown to it.
         settings: Settings that it can answer.
-        dtype: ``auto`` chooses bfloat16 where the machine computes it natively, float32 otherwise.
+        dtype: ``auto`` is bfloat16 on GPUs and on CPUs with AMX, float32 on other CPUs, where bfloat16 is slower.
         prompt_template: ``chat`` uses the checkpoint's chat template; otherwise a format string with ``{image}`` and
             ``{prompt}``.
         batch_tokens: Bound on padded tokens of a batch (prompt and answer) in the transformers engine.
