@@ -152,6 +152,8 @@ def start_ray(address: str | None) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray's C++ core prints errors about its own internals that no user can act on; failures still raise.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
@@ -159,8 +161,6 @@ def start_ray(address: str | None) -> None:
     elif address and address != "local":
         ray.init(address=address, **quiet)
     else:
-        # Ray's C++ core prints errors about its own internals that no user can act on; failures still raise.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 2, include_dashboard=False, **quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
