@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
-from mmsoc_ray.results.cells import CellRows, score_cell
 from mmsoc_ray.results.table import ResultRow
 from mmsoc_ray.tasks import get_task
 
@@ -115,6 +114,9 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
 
 
 def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
+    # The metrics' libraries take seconds to import, which planning and the stream's workers need not wait for.
+    from mmsoc_ray.results.cells import CellRows, score_cell
+
     columns = {name: predictions.column(name).to_pylist() for name in predictions.column_names}
     scores = score_cell(
         get_task(job.cell.task),

@@ -18,7 +18,7 @@ import pytest
 from mmsoc_ray.data import open_storage, write_split
 
 JOB = Path(__file__).parents[2] / "jobs" / "full_grid.py"
-UNITS = 40
+UNITS = 24
 RUN_ID = "kill-1"
 WAIT_S = 600.0
 IDENTITY = ["model", "adapter", "setting", "task", "post_key", "round"]

@@ -17,7 +17,7 @@ from mmsoc_ray.cli import main
 try:
     main(sys.argv[1:])
 finally:
-    print({"torch", "ray", "transformers", "rapidocr", "onnxruntime"} & set(sys.modules), file=sys.stderr)
+    print({"torch", "ray", "transformers", "rapidocr", "onnxruntime", "sklearn"} & set(sys.modules), file=sys.stderr)
 """
 
 
