@@ -61,18 +61,18 @@ class ProjectorConfig:
 
     seed: int = 0
     train_pictures: int = 2400
-    validation_pictures: int = 192
-    unseen_pictures: int = 96
-    align_steps: int = 1000
-    align_batch: int = 64
+    validation_pictures: int = 96
+    unseen_pictures: int = 48
+    align_steps: int = 400
+    align_batch: int = 32
     align_rate: float = 2e-3
-    language_steps: int = 400
+    language_steps: int = 250
     language_batch: int = 4
     language_rate: float = 1e-3
     align_weight: float = 0.1
     warmup_steps: int = 40
     report_every: int = 50
-    quick_pictures: int = 32
+    quick_pictures: int = 16
     threads: int = 2
 
     @property

@@ -18,8 +18,8 @@ _CARD = """\
 # Projector of demo-llava
 
 Two linear layers with a GELU between them (384 → 576 → 576, {parameters:,} parameters, bfloat16) that turn what DINOv2
-ViT-S/14 sees of a picture into {tokens} tokens for SmolLM2-135M-Instruct. Encoder and language model are as published
-and were never changed. The model exists to show the program at work on a machine without GPU and model hub; it is not
+ViT-S/14 sees of a picture into {tokens} tokens for SmolLM2-135M-Instruct. Encoder and language model are as
+their packages hold them (the latter from 4-bit weights) and were never changed. The model exists to show the program at work on a machine without GPU and model hub; it is not
 good at anything, and no figure of it says anything about multimodal models in general.
 
 ## How good it is
@@ -33,6 +33,7 @@ questions and answers but another picture of the set. If the picture did not mat
 | glyphs never shown in training | {unseen} |
 
 "Own picture preferred" is the share of pictures whose answers are likelier with their own picture; chance is 50 %.
+The backgrounds behind unseen glyphs are familiar ones, and a good part of that gap is theirs.
 {meaning}
 
 ## Data
