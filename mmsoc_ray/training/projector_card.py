@@ -19,8 +19,9 @@ _CARD = """\
 
 Two linear layers with a GELU between them (384 → 576 → 576, {parameters:,} parameters, bfloat16) that turn what DINOv2
 ViT-S/14 sees of a picture into {tokens} tokens for SmolLM2-135M-Instruct. Encoder and language model are as
-their packages hold them (the latter from 4-bit weights) and were never changed. The model exists to show the program at work on a machine without GPU and model hub; it is not
-good at anything, and no figure of it says anything about multimodal models in general.
+their packages hold them (the latter from 4-bit weights) and were never changed. The model exists to show the program at
+work on a machine without GPU and model hub; it is not good at anything, and no figure of it says anything about
+multimodal models in general.
 
 ## How good it is
 
