@@ -106,9 +106,9 @@ def grid(toy, make_meme, make_picture, tmp_path):
     file = tmp_path / "grid.yaml"
     file.write_text(
         f"name: kill\ndata: {data.uri}\ndatasets: [toy_memes]\n"
-        "tasks: {humor: {max_new_tokens: 16}, sarcasm: {max_new_tokens: 16}}\n"
+        "tasks: {humor: {max_new_tokens: 4}, sarcasm: {max_new_tokens: 4}}\n"
         "models:\n  majority:\n"
-        f"  tiny: {{checkpoint: {toy.checkpoint}, settings: [zero_shot, text_only], dtype: float32, batch_tokens: 1}}\n"
+        f"  tiny: {{checkpoint: {toy.checkpoint}, settings: [zero_shot, text_only], dtype: float32}}\n"
     )
     return file
 
