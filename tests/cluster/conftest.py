@@ -108,8 +108,8 @@ def head(bare_python: Path) -> Iterator[Head]:
             "AWS_ACCESS_KEY_ID": "AKIA-OF-THE-NODE",
             "AWS_SECRET_ACCESS_KEY": STORAGE_SECRET,
         }
-        command = [bare_python / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
-        command += ["--dashboard-host=127.0.0.1", "--num-cpus=4", f"--object-store-memory={200 * 2**20}"]
+        command = [bare_python / "ray", "start", "--head", "--block", "--dashboard-host=127.0.0.1"]
+        command += ["--num-cpus=4", f"--object-store-memory={200 * 2**20}"]
         command += [f"--temp-dir={folder}", "--disable-usage-stats", *(f"{k}={v}" for k, v in ports.items())]
         log = cleanup.enter_context((folder / "head.log").open("w"))
         process = subprocess.Popen(command, env=node, cwd=folder, stdout=log, stderr=log, start_new_session=True)

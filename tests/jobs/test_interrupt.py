@@ -23,7 +23,7 @@ POSTS = 120
 UNITS = 2 * POSTS // 2
 """Two models, two posts a unit."""
 
-WAIT_S = 300.0
+WAIT_S = 600.0
 RESULTS = "results/run_id=toy/part-0.parquet"
 RESUME = re.compile(r"^Interrupted\. What is done is kept\. Resume with:\n  (.+)$", re.MULTILINE)
 SIGNALS: dict[str, Callable[[int], None]] = {
@@ -43,7 +43,7 @@ class Interruption:
         kept: Units that it left, with the bytes of each.
         files: Names of all files and folders that it left.
         processes: How many processes it had started.
-        orphans: Those of them that outlived it, by name.
+        orphans: Those of them that outlived it, by command.
     """
 
     status: int
@@ -88,8 +88,8 @@ def interrupt(command: str, root: Path, log: Path, send: Callable[[int], None]) 
         children = psutil.Process(process.pid).children(recursive=True)
         send(process.pid)
         status = process.wait(60)
-        _, alive = psutil.wait_procs(children, timeout=10)
-        orphans = [one.name() for one in alive if one.is_running()]
+        _, alive = psutil.wait_procs(children, timeout=60)  # Ray's agents look for their raylet from time to time
+        orphans = [shlex.join(one.cmdline()) for one in alive if one.is_running()]
     finally:
         if process.poll() is None:
             process.kill()
