@@ -114,7 +114,10 @@ def test_a_killed_worker_goes_on_from_the_last_checkpoint(training, pictures, tm
     finally:
         ray.shutdown()
     steps = [int(line) for line in log.read_text().split()]
-    assert steps == [*range(killed_at), *range(killed_at - 5, CONFIG.total_steps)]
+    resumed_at = steps[killed_at]
+    # Ray may not have registered the later of the two checkpoints when the worker dies.
+    assert resumed_at in (CONFIG.align_steps, CONFIG.align_steps + CONFIG.report_every)
+    assert steps == [*range(killed_at), *range(resumed_at, CONFIG.total_steps)]
     with result.checkpoint.as_directory() as folder:
         trained = read_checkpoint(Path(folder))
     assert trained.metrics["step"] == CONFIG.total_steps
