@@ -146,8 +146,9 @@ class RandomEngine:
     - Any other task: a random reference of a random train post.
 
     The draw is a function of seed, task, prompt and picture (SHA-256 over them), not of order, unit, post or setting:
-    requests with the same content get the same answer. Answers are not cut at ``max_new_tokens``, and no tokens are
-    counted: nothing is generated.
+    requests with the same content get the same answer. The picture counts whether or not it is shown, since memes with
+    the same prompt differ by nothing else. Answers are not cut at ``max_new_tokens``, and no tokens are counted:
+    nothing is generated.
 
     Attributes:
         name: ``baseline``.
@@ -174,7 +175,7 @@ class RandomEngine:
         return _answer_all(posts, self._fit, self._say)
 
     def _say(self, request: Request, post: PreparedPost, fit: TaskFit) -> str:
-        draw = self._draw(request, post.image_sha256 if request.with_image else None)
+        draw = self._draw(request, post.image_sha256)
         if request.task in self._answers:
             return _answer_word(self._answers, request.task, _weighted(fit.counts, draw))
         references = fit.sample[draw % len(fit.sample)]
