@@ -9,6 +9,8 @@ from importlib.resources import as_file
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from mmsoc_ray.errors import ConfigurationError
+
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
@@ -17,7 +19,7 @@ BLACK: Colour = (0, 0, 0)
 _GLYPH_FONT = "glyf_colr0.ttf"
 
 
-class MissingGlyphError(RuntimeError):
+class MissingGlyphError(ConfigurationError):
     """The package of colour glyphs is absent, or its font has no such glyph."""
 
 
