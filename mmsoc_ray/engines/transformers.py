@@ -217,8 +217,7 @@ class TransformersEngine:
         prefilled = self._loaded.model.generate(
             **self._to_device(prefixes),
             **_encoded_pictures([family.requests[0] for family in families]),
-            generation_config=self._loaded.greedy(max_new_tokens=1),
-            return_dict_in_generate=True,
+            generation_config=self._loaded.greedy(max_new_tokens=1, with_cache=True),
         )
         requests = [(row, request) for row, family in enumerate(families) for request in family.requests]
         suffixes = [request.token_inputs["input_ids"][:, families[row].prefix_tokens :] for row, request in requests]

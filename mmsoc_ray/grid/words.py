@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.data import PictureError, Post, Storage, Unit, decode_picture
-from mmsoc_ray.engines import PictureReader
+from mmsoc_ray.engines import MAX_READ_SIDE, PictureReader
 from mmsoc_ray.grid.prepare import Words
-
-MAX_SIDE = 1600
-"""Pictures are scaled down to this before their words are read (our choice: small print stays legible)."""
-
 
 @dataclass(frozen=True)
 class RunWords:
@@ -42,7 +38,7 @@ def _read(post: Post) -> Words:
     if post.image is None:
         return Words(None, "PictureError: the post has no picture")
     try:
-        return Words(_reader().read(decode_picture(post.image, max_side=MAX_SIDE)))
+        return Words(_reader().read(decode_picture(post.image, max_side=MAX_READ_SIDE)))
     except PictureError as error:
         return Words(None, f"PictureError: {error}")
     except Exception as error:  # One picture that the OCR engine cannot take never stops a run.

@@ -109,7 +109,7 @@ def head(bare_python: Path) -> Iterator[Head]:
             "AWS_SECRET_ACCESS_KEY": STORAGE_SECRET,
         }
         command = [bare_python / "ray", "start", "--head", "--block", "--dashboard-host=127.0.0.1"]
-        command += ["--num-cpus=4", f"--object-store-memory={200 * 2**20}"]
+        command += ["--num-cpus=3", f"--object-store-memory={200 * 2**20}"]
         command += [f"--temp-dir={folder}", "--disable-usage-stats", *(f"{k}={v}" for k, v in ports.items())]
         log = cleanup.enter_context((folder / "head.log").open("w"))
         process = subprocess.Popen(command, env=node, cwd=folder, stdout=log, stderr=log, start_new_session=True)

@@ -84,7 +84,7 @@ def test_it_trains_in_this_process(training, pictures, tmp_path):
     assert training.step == CONFIG.total_steps
 
 
-def test_a_killed_worker_goes_on_from_the_last_checkpoint(training, pictures, tmp_path):
+def test_a_killed_worker_goes_on_from_the_last_checkpoint(training, pictures, ray_session, tmp_path):
     killed_at = CONFIG.align_steps + 20
     log = tmp_path / "steps"
 
@@ -102,17 +102,13 @@ def test_a_killed_worker_goes_on_from_the_last_checkpoint(training, pictures, tm
         training.take_step = step
         run_training(training, pictures, pictures)
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False)
-    try:
-        result = TorchTrainer(
-            loop,
-            scaling_config=ScalingConfig(num_workers=1),
-            run_config=RunConfig(
-                name="run", storage_path=str(tmp_path / "storage"), failure_config=FailureConfig(max_failures=1)
-            ),
-        ).fit()
-    finally:
-        ray.shutdown()
+    result = TorchTrainer(
+        loop,
+        scaling_config=ScalingConfig(num_workers=1),
+        run_config=RunConfig(
+            name="run", storage_path=str(tmp_path / "storage"), failure_config=FailureConfig(max_failures=1)
+        ),
+    ).fit()
     steps = [int(line) for line in log.read_text().split()]
     resumed_at = steps[killed_at]
     # Ray may not have registered the later of the two checkpoints when the worker dies.
