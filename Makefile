@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint environment clean
 
 demo: $(READY)

@@ -11,6 +11,7 @@ from mmsoc_ray.data import PictureError, Post, Storage, Unit, decode_picture
 from mmsoc_ray.engines import MAX_READ_SIDE, PictureReader
 from mmsoc_ray.grid.prepare import Words
 
+
 @dataclass(frozen=True)
 class RunWords:
     """Reads the words of a unit's pictures, or takes what the run has read before.

@@ -116,9 +116,12 @@ def llava_config(vision: Any, language: Any, *, image_token_id: int) -> Any:
     from transformers import LlavaConfig
 
     side = PICTURE_PIXELS // vision.config.patch_size
+    parts = [part.config.to_dict() for part in (vision, language)]
+    for part in parts:
+        part.pop("_name_or_path", None)  # the folder it came from, which would enter the checkpoint's digest
     return LlavaConfig(
-        vision_config=vision.config.to_dict(),
-        text_config=language.config.to_dict(),
+        vision_config=parts[0],
+        text_config=parts[1],
         image_token_index=image_token_id,
         image_seq_length=side * side + 1,
         vision_feature_layer=FEATURE_LAYER,
