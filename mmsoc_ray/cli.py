@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
 
@@ -46,6 +46,20 @@ AddressOption = Annotated[
 ]
 
 
+def _use_endpoint(url: str | None) -> str | None:
+    if url is not None:
+        from mmsoc_ray.data import use_endpoint
+
+        use_endpoint(url)
+    return url
+
+
+EndpointOption = Annotated[
+    str | None,
+    typer.Option("--s3-endpoint", help="Address of an S3 server other than Amazon's.", callback=_use_endpoint),
+]
+
+
 class TableFormat(StrEnum):
     """How ``mmsoc table`` prints."""
 
@@ -62,6 +76,7 @@ def plan(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print cells, posts and requests of a grid; spends nothing."""
@@ -90,6 +105,7 @@ def run(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
@@ -124,6 +140,7 @@ def table(
     output: OutputOption = DEFAULT_OUTPUT,
     form: Annotated[TableFormat, typer.Option("--format", help="How to print it.")] = TableFormat.table,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the table into this SVG file.")] = None,
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Print the results table of a run again."""
     root, slash, run_id = run.rstrip("/").rpartition("/runs/")
@@ -137,7 +154,9 @@ app.add_typer(data_app, name="data")
 
 
 @data_app.command()
-def demo(output: Annotated[str, typer.Option("--output", help="Where the shards go.")]) -> None:
+def demo(
+    output: Annotated[str, typer.Option("--output", help="Where the shards go.")], s3_endpoint: EndpointOption = None
+) -> None:
     """Write the demo data."""
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import write_demo
@@ -151,6 +170,7 @@ def demo(output: Annotated[str, typer.Option("--output", help="Where the shards 
 def twitter_sarcasm(
     source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
     output: Annotated[str, typer.Option("--output", help="Where the shards go.")],
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
     from mmsoc_ray.data import open_storage
@@ -220,6 +240,11 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
         typer.echo(to_csv(found.rows) if form is TableFormat.csv else to_json(found.rows))
 
 
+def _ray_runs() -> bool:
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
 def main(arguments: list[str] | None = None, *, command: str | None = None) -> None:
     """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
 
@@ -235,6 +260,9 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     except ConfigurationError as error:
         typer.echo(f"error: {error}", err=True)
         status = 2
+    except StorageError as error:
+        typer.echo(f"error: {error}", err=True)
+        status = 1 if _ray_runs() else 2
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
