@@ -118,7 +118,11 @@ def run(
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
-        result = None if nothing_left else execute(opened, progress, address=address)
+        try:
+            result = None if nothing_left else execute(opened, progress, address=address)
+        except StorageError as error:
+            typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
+            raise typer.Exit(1) from error
     _show_table(root.uri, opened.folder.run_id, TableFormat.table, None)
     where = f"{root.uri}/{opened.folder.root}"
     typer.echo(f"predictions  {where}\nresults      {root.uri}/{opened.folder.results}")
@@ -240,11 +244,6 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
         typer.echo(to_csv(found.rows) if form is TableFormat.csv else to_json(found.rows))
 
 
-def _ray_runs() -> bool:
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
-
-
 def main(arguments: list[str] | None = None, *, command: str | None = None) -> None:
     """Run the command and exit: 0 done, 1 incomplete, 2 configuration error, 130 interrupted.
 
@@ -257,12 +256,9 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     terminate_as_interrupt()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
-    except ConfigurationError as error:
+    except (ConfigurationError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         status = 2
-    except StorageError as error:
-        typer.echo(f"error: {error}", err=True)
-        status = 1 if _ray_runs() else 2
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
