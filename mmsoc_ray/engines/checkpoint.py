@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.entry import Decoding, ModelEntry
 
 _library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
 
@@ -25,6 +26,8 @@ class Checkpoint:
 
     Attributes:
         model: The model in evaluation mode, on its device.
+        text_model: What answers requests without a picture: ``model`` itself, or the language model inside one whose
+            ``generate`` insists on a picture (BLIP-2, InstructBLIP).
         tokenizer: Its tokenizer.
         processor: Tokenizer and picture preprocessing in one, or None where it sees no pictures.
         wrapper: The checkpoint's own frame around a prompt.
@@ -39,6 +42,7 @@ class Checkpoint:
     """
 
     model: Any
+    text_model: Any
     tokenizer: Any
     processor: Any | None
     wrapper: PromptWrapper
@@ -68,6 +72,25 @@ class Checkpoint:
             bos_token_id=self.tokenizer.bos_token_id,
             decoder_start_token_id=self.model.generation_config.decoder_start_token_id,
         )
+
+    def decoding_options(self, decoding: Decoding, max_new_tokens: int, prompt_tokens: int) -> dict[str, Any]:
+        """Return the arguments of ``generate`` for an answer of at most so many tokens.
+
+        Args:
+            decoding: How the answer is drawn.
+            max_new_tokens: The limit.
+            prompt_tokens: Length of the padded prompts, which the repetition penalty leaves alone.
+        """
+        options = self.greedy(max_new_tokens)
+        options.update(num_beams=decoding.num_beams, min_length=decoding.min_length)
+        if decoding.num_beams > 1:
+            options.update(length_penalty=decoding.length_penalty)
+        if decoding.repetition_penalty == 1.0:
+            return {"generation_config": options}
+        # An encoder-decoder's prompt does not stand before its answer, where the penalty looks.
+        before = None if self.model.config.is_encoder_decoder else prompt_tokens
+        penalty = _library.RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=before)
+        return {"generation_config": options, "logits_processor": [penalty]}
 
 
 def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device: torch.device) -> Checkpoint:
@@ -107,14 +130,20 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         wrapper = PromptWrapper(entry.prompt_template, tokenizer, processor)
     except ValueError as error:
         raise ConfigurationError(f"{where}: {error}") from error
-    end_token_ids = _end_token_ids(model, tokenizer, wrapper)
-    own = model.generation_config
+    needs_picture = inspect.signature(model.generate).parameters.get("pixel_values") is not None
+    text_model = model.language_model if needs_picture else model
+    end_token_ids = _end_token_ids((model, text_model), tokenizer, wrapper)
+    start = model.generation_config.decoder_start_token_id
+    if start is None:
+        start = getattr(config.get_text_config(decoder=True), "decoder_start_token_id", None)
     # generate() fills what a call leaves open from here: nothing of the checkpoint's sampling may come back.
-    model.generation_config = _library.GenerationConfig(decoder_start_token_id=own.decoder_start_token_id)
+    for part in (model, text_model):
+        part.generation_config = _library.GenerationConfig(decoder_start_token_id=start)
     pad_token_id = tokenizer.pad_token_id
     parameters = inspect.signature(model.forward).parameters
     return Checkpoint(
         model=model,
+        text_model=text_model,
         tokenizer=tokenizer,
         processor=processor,
         wrapper=wrapper,
@@ -126,16 +155,17 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
             for with_image in ((False, True) if shows_pictures else (False,))
         },
         takes_token_types="token_type_ids" in parameters,
-        takes_encoded_pictures="mm_encoder_outputs" in parameters and not config.is_encoder_decoder,
-        shares_prefixes=can_share(model),
+        takes_encoded_pictures="mm_encoder_outputs" in parameters
+        and not (config.is_encoder_decoder or needs_picture),
+        shares_prefixes=entry.decoding.is_greedy and not needs_picture and can_share(model),
         image_token_id=getattr(config, "image_token_id", None),
     )
 
 
-def _end_token_ids(model: Any, tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
+def _end_token_ids(models: Sequence[Any], tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
     """Collect what ends an answer: the checkpoint's own end tokens and the chat template's end of turn."""
-    own = model.generation_config.eos_token_id
-    listed = own if isinstance(own, list) else [own]
+    own = [model.generation_config.eos_token_id for model in models]
+    listed = [token for tokens in own for token in (tokens if isinstance(tokens, list) else [tokens])]
     candidates = [*listed, tokenizer.eos_token_id, wrapper.end_of_turn_id()]
     return frozenset(token for token in candidates if token is not None)
 
