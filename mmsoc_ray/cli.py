@@ -75,7 +75,9 @@ def plan(
     ]
     if as_json:
         requests = {model.entry.name: model.requests for model in planned.models}
-        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "cells": cells}
+        resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
+        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "resources": resources}
+        content["cells"] = cells
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))

@@ -53,8 +53,9 @@ class ModelEntry:
     Attributes:
         name: What a grid calls it, for example ``demo-llava``.
         family: Models that differ in size only share it.
-        parameters_b: Parameters in billions.
-        checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty for a baseline.
+        parameters_b: Parameters in billions. Three decimals: counted on the architecture with the published sizes; fewer: as
+            the checkpoint's name says.
+        checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty where there is none.
         revision: Pinned hub revision; None where the checkpoint is a folder or assembled, or where no revision is known
             here: it is then resolved at the first fetch and recorded.
         engine: How it answers.
@@ -71,7 +72,7 @@ class ModelEntry:
         gpus: GPUs of 80 GB that one engine needs for the weights in bfloat16 and room to work; 0 for a small model.
         tensor_parallel: Over how many GPUs each layer is split.
         licence: Of the weights, as their card names it; empty where it is not known here.
-        parameters_counted: Whether ``parameters_b`` was counted on the architecture; else the checkpoint's name says it.
+        note: What a user has to know before using it.
     """
 
     name: str
@@ -92,7 +93,7 @@ class ModelEntry:
     gpus: int = 0
     tensor_parallel: int = 1
     licence: str = ""
-    parameters_counted: bool = False
+    note: str = ""
 
     def weights_gb(self, dtype: Dtype) -> float:
         """Return the memory of the weights in GB (10^9 bytes), computed from the parameters: a lower bound."""
