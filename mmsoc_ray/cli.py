@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands.models import models_app
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
@@ -76,8 +77,13 @@ def plan(
     if as_json:
         requests = {model.entry.name: model.requests for model in planned.models}
         resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
-        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "resources": resources}
-        content["cells"] = cells
+        content = {
+            "grid": planned.grid.name,
+            "limit": limit,
+            "requests": requests,
+            "resources": resources,
+            "cells": cells,
+        }
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))
@@ -136,6 +142,7 @@ def table(
 
 data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
 
 
 @data_app.command()

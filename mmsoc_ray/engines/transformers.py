@@ -35,10 +35,10 @@ class TransformersEngine:
     """Answers with ``generate`` of the transformers library, in batches of similar length within one call.
 
     Decodes as the entry says (greedy by default), whatever the checkpoint's own generation settings say (sampling,
-    repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in common is computed once, where the
-    architecture allows it without changing a result beyond rounding: the encoded picture (``mm_encoder_outputs`` of its
-    ``forward``) and, in greedy decoding, the common prefix of the prompts (``shared_prefix.can_share``). Other architectures
-    get pixels and prompt whole with every request.
+    repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
+    common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
+    picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
+    (``shared_prefix.can_share``). Other architectures get pixels and prompt whole with every request.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -194,7 +194,7 @@ class TransformersEngine:
 
     def _check_length(self, prompt_tokens: int, max_new_tokens: int) -> None:
         """Refuse a prompt that does not fit: nothing is cut silently."""
-        answered_apart = self._loaded.model.config.is_encoder_decoder
+        answered_apart = self._loaded.text_model.config.is_encoder_decoder
         context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
         if context is not None and asked > context:
             raise ValueError(
@@ -265,7 +265,7 @@ class TransformersEngine:
         prompt_tokens = inputs["input_ids"].shape[1]
         options = self._loaded.decoding_options(self._entry.decoding, max_new_tokens, prompt_tokens)
         sequences = model.generate(**inputs, **options)
-        first_new = 1 if model.config.is_encoder_decoder else prompt_tokens
+        first_new = 1 if self._loaded.text_model.config.is_encoder_decoder else prompt_tokens
         new_tokens: list[list[int]] = sequences[:, first_new:].tolist()
         return new_tokens
 

@@ -22,9 +22,9 @@ class Decoding:
         repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none. Tokens of the prompt
             are not penalised, so that neither padding nor the words of a post change an answer.
         length_penalty: Exponent of the length by which a beam's score is divided; without beams it does nothing.
-        min_length: As transformers counts: the answer cannot end while prompt and answer together (in an encoder-decoder:
-            the answer with its start token) are shorter.
-        max_new_tokens: Answers are cut after so many tokens, where the grid's task says nothing; None is the task's own.
+        min_length: As transformers counts: the answer cannot end while prompt and answer together (in an
+            encoder-decoder: the answer with its start token) are shorter.
+        max_new_tokens: Answers are cut after so many tokens where the grid's task says nothing; None is the task's own.
     """
 
     num_beams: int = 1
@@ -53,8 +53,8 @@ class ModelEntry:
     Attributes:
         name: What a grid calls it, for example ``demo-llava``.
         family: Models that differ in size only share it.
-        parameters_b: Parameters in billions. Three decimals: counted on the architecture with the published sizes; fewer: as
-            the checkpoint's name says.
+        parameters_b: Parameters in billions. With three decimals counted on the architecture with the published sizes,
+            otherwise as the checkpoint's name says.
         checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty where there is none.
         revision: Pinned hub revision; None where the checkpoint is a folder or assembled, or where no revision is known
             here: it is then resolved at the first fetch and recorded.

@@ -1,4 +1,4 @@
-"""LLaVA: a vision encoder, a projector and a language model (LLaVA-v1.5, arXiv 2310.03744; 1.6; OneVision, 2408.03326)."""
+"""LLaVA: vision encoder, projector, language model (v1.5, arXiv 2310.03744; 1.6; OneVision, arXiv 2408.03326)."""
 
 from __future__ import annotations
 

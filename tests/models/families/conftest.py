@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from transformers.utils import is_torchvision_available
 
 _ENGINES = runpy.run_path(str(Path(__file__).parents[2] / "engines" / "conftest.py"))
 TEXT: dict[str, Any] = {**_ENGINES["TEXT"], "max_position_embeddings": 1024}
@@ -19,16 +19,16 @@ QUERIES = 4
 SIDE = 28
 
 
-def _louder(*parts: torch.nn.Module) -> None:
+def _randomise(model: torch.nn.Module, seed: int) -> None:
     """Let pictures and words decide: with the default initialisation all answers are alike."""
+    torch.manual_seed(seed)
     with torch.no_grad():
-        for part in parts:
-            for weights in part.parameters():
-                if weights.ndim > 1:
-                    weights.mul_(8)
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.normal_(std=0.3)
 
 
-def _tokenizer(*specials: str, **ends: str) -> Any:
+def _tokenizer(*specials: str) -> Any:
     tokenizer = _ENGINES["train_tokenizer"](specials)
     tokenizer.padding_side = "left"
     return tokenizer
@@ -83,11 +83,8 @@ def save_blip2(folder: Path, language: Callable[[Any], Any]) -> None:
         num_query_tokens=QUERIES,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
-    torch.manual_seed(4)
     model = transformers.Blip2ForConditionalGeneration(config)
-    _louder(model.vision_model, model.qformer, model.language_projection)
-    if config.is_encoder_decoder:
-        _louder(model.language_model)
+    _randomise(model, 4)
     model.save_pretrained(folder)
     transformers.Blip2Processor(_blip_image_processor(), tokenizer, num_query_tokens=QUERIES).save_pretrained(folder)
 
@@ -102,22 +99,97 @@ def save_instructblip(folder: Path, language: Callable[[Any], Any]) -> None:
         num_query_tokens=QUERIES,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
-    torch.manual_seed(5)
     model = transformers.InstructBlipForConditionalGeneration(config)
-    _louder(model.vision_model, model.qformer, model.language_projection)
-    if config.is_encoder_decoder:
-        _louder(model.language_model)
+    _randomise(model, 5)
     model.save_pretrained(folder)
     transformers.InstructBlipProcessor(
         _blip_image_processor(), tokenizer, words, num_query_tokens=QUERIES
     ).save_pretrained(folder)
 
 
+def save_llava_next(folder: Path) -> None:
+    tokenizer = _tokenizer("<image>")
+    grid = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
+    config = transformers.LlavaNextConfig(
+        vision_config=transformers.CLIPVisionConfig(
+            **{**VISION, "num_hidden_layers": 3}, image_size=SIDE, patch_size=14
+        ),
+        text_config=_llama(tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_grid_pinpoints=grid,
+        vision_feature_layer=-2,
+    )
+    model = transformers.LlavaNextForConditionalGeneration(config)
+    _randomise(model, 6)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    transformers.LlavaNextProcessor(
+        image_processor=transformers.LlavaNextImageProcessor(
+            size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=grid
+        ),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_ENGINES["CHAT_TEMPLATE"],
+    ).save_pretrained(folder)
+
+
+def save_gemma3(folder: Path) -> None:
+    tokenizer = _tokenizer("<image_soft_token>", "<start_of_image>", "<end_of_image>")
+    tokenizer.init_kwargs.update(names := {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>"})
+    tokenizer.init_kwargs["eoi_token"] = "<end_of_image>"
+    tokenizer._set_model_specific_special_tokens({**names, "eoi_token": "<end_of_image>"})
+    config = transformers.Gemma3Config(
+        vision_config={**VISION, "image_size": SIDE, "patch_size": 7},
+        text_config={
+            **TEXT,
+            "vocab_size": len(tokenizer),
+            "head_dim": 8,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "pad_token_id": 0,
+            "eos_token_id": tokenizer.eos_token_id,
+            "tie_word_embeddings": False,
+        },
+        tie_word_embeddings=False,
+        mm_tokens_per_image=QUERIES,
+        boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
+    )
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    _randomise(model, 7)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    transformers.Gemma3Processor(
+        image_processor=transformers.Gemma3ImageProcessor(size={"height": SIDE, "width": SIDE}),
+        tokenizer=tokenizer,
+        image_seq_length=QUERIES,
+        chat_template=_ENGINES["CHAT_TEMPLATE"].replace("<image>", "<start_of_image>"),
+    ).save_pretrained(folder)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
-    "blip2-opt": lambda folder: save_blip2(folder, _opt),
-    "blip2-t5": lambda folder: save_blip2(folder, _t5),
-    "instructblip-llama": lambda folder: save_instructblip(folder, _llama),
-    "instructblip-t5": lambda folder: save_instructblip(folder, _t5),
-    "llava": _ENGINES["save_llava_checkpoint"],
-    "idefics3": _ENGINES["save_idefics3_checkpoint"],
+    "llava-1.5-7b": _ENGINES["save_llava_checkpoint"],
+    "llava-1.6-vicuna-7b": save_llava_next,
+    "blip2-opt-2.7b": lambda folder: save_blip2(folder, _opt),
+    "blip2-flan-t5-xl": lambda folder: save_blip2(folder, _t5),
+    "instructblip-vicuna-7b": lambda folder: save_instructblip(folder, _llama),
+    "instructblip-flan-t5-xl": lambda folder: save_instructblip(folder, _t5),
+    "idefics3-8b": _ENGINES["save_idefics3_checkpoint"],
+    "gemma-3-4b": save_gemma3,
 }
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Give the folder of a tiny checkpoint for a model of the registry."""
+
+    @functools.cache
+    def made(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        MAKERS[name](folder)
+        return folder
+
+    return made
