@@ -77,13 +77,8 @@ def plan(
     if as_json:
         requests = {model.entry.name: model.requests for model in planned.models}
         resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
-        content = {
-            "grid": planned.grid.name,
-            "limit": limit,
-            "requests": requests,
-            "resources": resources,
-            "cells": cells,
-        }
+        content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
+        content |= {"resources": resources, "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))

@@ -9,9 +9,9 @@ PROMPT = "Question: {prompt} Answer:"
 """MM-Soc's wrapper for both families (``blip.py`` of claws-lab/MMSoc@ac09d6c). The processor puts the picture first."""
 
 BEAMS = Decoding(num_beams=5, repetition_penalty=1.5, length_penalty=1.0, min_length=1, max_new_tokens=128)
-"""MM-Soc's call of ``generate`` (the same file); its ``top_p`` and ``temperature`` have no effect without sampling. In its
-transformers, 4.42.3, a decoder-only language model was given embeddings alone, so that the penalty saw the answer and not
-the prompt."""
+"""MM-Soc's call of ``generate`` (the same file); its ``top_p`` and ``temperature`` do nothing without sampling. In its
+transformers, 4.42.3, a decoder-only language model was given embeddings alone, so that the penalty saw the answer and
+not the prompt."""
 
 _SOURCE = "prompt and decoding: claws-lab/MMSoc@ac09d6c, blip.py"
 
