@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands.models import models_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
@@ -90,7 +91,9 @@ def plan(
     ]
     if as_json:
         requests = {model.entry.name: model.requests for model in planned.models}
-        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "cells": cells}
+        resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
+        content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
+        content |= {"resources": resources, "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))
@@ -155,6 +158,7 @@ def table(
 
 data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
 
 
 @data_app.command()

@@ -64,6 +64,24 @@ class TaskChoice(_Strict):
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
 
 
+class DecodingChoice(_Strict):
+    """How a model's answers are drawn, where that differs from its registry entry.
+
+    Attributes:
+        num_beams: Width of the beam search; 1 is greedy.
+        repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none.
+        length_penalty: Exponent of the length by which a beam's score is divided.
+        min_length: Prompt and answer together (in an encoder-decoder the answer) are at least so long.
+        max_new_tokens: Answers are cut after so many tokens where the task of the grid says nothing.
+    """
+
+    num_beams: int | None = Field(default=None, ge=1, le=32)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    length_penalty: float | None = Field(default=None, ge=-10, le=10)
+    min_length: int | None = Field(default=None, ge=0, le=4096)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
+
+
 class ModelChoice(_Strict):
     """How a model takes part.
 
@@ -71,13 +89,15 @@ class ModelChoice(_Strict):
         settings: Settings to answer in, by default those of ``defaults`` that the model can answer.
         tasks: Only these tasks, by default all of the grid.
         resources: Overrides of ``defaults.resources``.
-        checkpoint: For a model that is not in the registry: the folder of its checkpoint.
+        checkpoint: Folder of the checkpoint: for a model of the registry instead of its own, else of a model that the
+            registry does not know.
         engine: For a model that is not in the registry: how it answers.
         family: Family shown in the table, by default the model's name.
         parameters_b: Parameters in billions shown in the table.
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
 
     settings: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -90,6 +110,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    decoding: DecodingChoice | None = None
 
 
 class Defaults(_Strict):
@@ -217,12 +238,16 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
     for task in choice.tasks or ():
         if task not in grid.tasks:
             yield (*location, "tasks"), str(unknown_name("task of this grid", task, grid.tasks))
+    known = get_model(name) if name in model_names() else None
+    engine = choice.engine or (known.engine if known else "transformers")
+    if choice.decoding is not None and engine == "baseline":
+        yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
     for setting in choice.settings or ():
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:
             yield problem
-        elif choice.checkpoint is None and setting not in get_model(name).settings:
-            allowed = ", ".join(get_model(name).settings)
+        elif known is not None and setting not in known.settings:
+            allowed = ", ".join(known.settings)
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
 
 

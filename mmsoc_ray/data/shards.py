@@ -77,7 +77,8 @@ def read_manifest(data: Storage, dataset: str, split: str) -> SplitManifest:
         manifest = SplitManifest.model_validate_json(data.read(f"{folder}/manifest.json"))
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"{address} does not exist. Prepare the split, or name another dataset, split or data folder in the grid."
+            f"{address} does not exist. Prepare the split (mmsoc data prepare), or name another dataset, split or data "
+            f"folder in the grid."
         ) from error
     except ValidationError as error:
         raise ConfigurationError(

@@ -43,7 +43,7 @@ class Answerer:
             "quantisation": None,
             "prompt_template": self.entry.prompt_template,
             "preprocessing": {"max_picture_side": self.entry.max_picture_side},
-            "decoding": {"do_sample": False, "num_beams": 1},
+            "decoding": self.entry.decoding.content(),
         }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import ModelEntry, get_model
+from mmsoc_ray.models import ModelEntry, get_model, model_names
 from mmsoc_ray.models.own import own_entry
 from mmsoc_ray.tasks import get_task
 
@@ -187,7 +187,9 @@ def _plan_model(
             setting=setting,
             dataset=dataset,
             variant=grid.tasks[task].prompt,
-            max_new_tokens=grid.tasks[task].max_new_tokens or get_task(task).max_new_tokens,
+            max_new_tokens=grid.tasks[task].max_new_tokens
+            or entry.decoding.max_new_tokens
+            or get_task(task).max_new_tokens,
         )
         for setting in settings
         for task in grid.tasks
@@ -207,6 +209,8 @@ def _plan_model(
 def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.checkpoint is None:
         entry = get_model(name)
+    elif name in model_names():
+        entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))
     else:
         entry = own_entry(name, Path(choice.checkpoint), settings=choice.settings)
     overrides: dict[str, Any] = {
@@ -214,4 +218,7 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
         if (value := getattr(choice, field)) is not None
     }
+    if choice.decoding is not None:
+        changed = choice.decoding.model_dump(exclude_none=True)
+        overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
     return dataclasses.replace(entry, **overrides)
