@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
-from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
+from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
@@ -97,7 +98,7 @@ def run(
     from mmsoc_ray.grid import RunProgress, execute, open_run
 
     root = open_storage(output)
-    _refuse_vanishing("--output", output)
+    refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
@@ -132,33 +133,7 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-
-@data_app.command()
-def demo(output: Annotated[str, typer.Option("--output", help="Where the shards go.")]) -> None:
-    """Write the demo data."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.demo_shards import write_demo
-
-    _refuse_vanishing("--output", output)
-    write_demo(open_storage(output))
-    typer.echo(f"demo data written to {output}")
-
-
-@data_app.command("twitter-sarcasm")
-def twitter_sarcasm(
-    source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
-    output: Annotated[str, typer.Option("--output", help="Where the shards go.")],
-) -> None:
-    """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.twitter_sarcasm import write_twitter_sarcasm
-
-    _refuse_vanishing("--output", output)
-    for manifest in write_twitter_sarcasm(source, open_storage(output)):
-        typer.echo(f"{manifest.dataset}/{manifest.split}: {manifest.posts:,} posts")
 
 
 def _plan(
@@ -179,7 +154,7 @@ def _plan(
     if where == "demo":
         posts = cached_demo(phase)
     else:
-        _refuse_vanishing("--data" if data else f"{grid}: data", where)
+        refuse_vanishing("--data" if data else f"{grid}: data", where)
         posts = open_storage(where)
     return plan_grid(loaded, posts, limit=limit), posts
 
@@ -191,15 +166,6 @@ def _names(option: str | None) -> tuple[str, ...] | None:
     if not names:
         raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
     return names
-
-
-def _refuse_vanishing(field: str, path: str) -> None:
-    """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
-    if is_submitted_job() and "://" not in path and not Path(path).is_absolute():
-        raise ConfigurationError(
-            f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
-            f"that every node shares, or s3://BUCKET/PREFIX."
-        )
 
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:

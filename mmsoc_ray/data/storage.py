@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 from collections.abc import Iterator
@@ -181,19 +182,11 @@ class S3Storage:
 
     @property
     def _client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
-
-        client: S3Client = boto3.client("s3", config=Config(retries={"max_attempts": 10, "mode": "standard"}))
-        return client
+        return _s3_client(_s3_endpoint())
 
     @property
     def _filesystem(self) -> Any:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if not endpoint:
-            return pafs.S3FileSystem()
-        parts = urlsplit(endpoint)
-        return pafs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region="us-east-1")
+        return _s3_filesystem(_s3_endpoint())
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
@@ -254,3 +247,26 @@ class S3Storage:
                 return False
             raise
         return True
+
+
+def _s3_endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+@functools.cache
+def _s3_client(endpoint: str | None) -> S3Client:
+    """Return the process' client; making one takes longer than reading a picture."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"max_attempts": 10, "mode": "standard"})
+    client: S3Client = boto3.client("s3", endpoint_url=endpoint, config=config)
+    return client
+
+
+@functools.cache
+def _s3_filesystem(endpoint: str | None) -> Any:
+    if not endpoint:
+        return pafs.S3FileSystem()
+    parts = urlsplit(endpoint)
+    return pafs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region="us-east-1")
