@@ -43,7 +43,8 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], *, address: str
     start_ray(address)
     task: Any = ray.remote(num_cpus=1, max_retries=3)(_apply)
     shared = ray.put(function)
-    limit = int(ray.cluster_resources().get("CPU", 1)) + SPARE_TASKS
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    limit = int(cluster.get("CPU", 1)) + SPARE_TASKS
     waiting: deque[Any] = deque()
     for item in itertools.chain(first, items):
         waiting.append(task.remote(shared, item))

@@ -150,10 +150,8 @@ def _picture_file(source: Storage, column: PictureColumn, name: str) -> bytes:
                 raise _Refused(Reason.decompression_bomb, f"{path} has {handle.size():,} bytes")
             data: bytes = handle.read()
             return data
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise _Refused(Reason.missing_picture, path) from error
     except OSError as error:  # a store that does not answer is no reason to drop a post
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno == errno.ENAMETOOLONG or not source.exists(path):
             raise _Refused(Reason.missing_picture, path[:200]) from error
         raise
 
@@ -169,13 +167,13 @@ def _check_picture(data: bytes, name: str) -> None:
         raise _Refused(Reason.corrupt_picture, f"{name}: {error}") from error
 
 
-def slices(rows: Iterable[Placed], *, count: int = SLICE_ROWS, size: int = SLICE_BYTES) -> Iterator[list[Placed]]:
+def slices(rows: Iterable[Placed]) -> Iterator[list[Placed]]:
     """Cut a stream of rows into lists of bounded number and bytes; a row larger than the bound stands alone."""
     held: list[Placed] = []
     weight = 0
     for row in rows:
         heavier = _weight(row)
-        if held and (len(held) >= count or weight + heavier > size):
+        if held and (len(held) >= SLICE_ROWS or weight + heavier > SLICE_BYTES):
             yield held
             held, weight = [], 0
         held.append(row)

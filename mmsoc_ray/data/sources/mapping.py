@@ -168,10 +168,9 @@ class SourceMapping(_Strict):
 
     def columns(self) -> tuple[str, ...]:
         """Return every column that is read, each once, without ``$file``."""
-        wanted: list[str | None] = [self.sample_id, self.image and self.image.column]
-        wanted += [self.split_column.column if self.split_column and self.splits == "official" else None]
-        wanted += [*(self.text or ()), *(self.transcription or ())]
-        wanted += [target.column for target in self.targets.values()]
+        split = self.split_column if self.splits == "official" else None
+        parts = [part for part in (self.image, split, *self.targets.values()) if part is not None]
+        wanted = [self.sample_id, *(self.text or ()), *(self.transcription or ()), *(part.column for part in parts)]
         return tuple(dict.fromkeys(name for name in wanted if name and name != FILE_COLUMN))
 
 
