@@ -30,7 +30,11 @@ def load(tmp_path):
         ("folder:", "folders:", "mapping.yaml:4: image.folders: unknown field 'folders'. Did you mean 'folder'?"),
         ("  humor:", "  humour:", "mapping.yaml:7: targets.humour: unknown task 'humour'. Did you mean 'humor'?"),
         ("1: humorous", "1: funny", "mapping.yaml:7: targets.humor.labels.1: unknown label of humor 'funny'."),
-        ("1: humorous", "yes: humorous", "mapping.yaml:7: targets.humor.labels.True: YAML takes a bare yes, no, true"),
+        (
+            "1: humorous",
+            "yes: humorous",
+            "YAML takes a bare yes, no, true or false for a truth value; put the words in quotes",
+        ),
         ("column: funny, labels: {1: humorous, 0: not_humorous}", "column: funny, separator: x", "takes one label"),
         ("humor: {column: funny, labels:", "tagging: {column: funny, labels:", "tagging has no labels of its own"),
         ("my_memes", "../memes", "mapping.yaml:1: dataset: String should match pattern"),

@@ -276,7 +276,7 @@ def test_a_missing_column_lists_what_is_there_and_prints_yaml_that_mends_it(fold
     message = str(raised.value)
     assert "no column 'caption'" in message
     assert "Columns found:  id, file, captions, funny" in message
-    assert "Columns wanted: id, file, caption, funny" in message
+    assert "Columns wanted: id, caption, file, funny" in message
     mended = message.partition("mapping:\n\n")[2]
     assert folder.prepare(mended).report.kept == {"test": 6}
 
