@@ -13,7 +13,8 @@ from mmsoc_ray.data.pictures import MAX_PIXELS, DecompressionBomb, PictureError,
 from mmsoc_ray.data.posts import Post
 from mmsoc_ray.data.sources.mapping import FILE_COLUMN, PictureColumn, SourceMapping, TargetColumn
 from mmsoc_ray.data.sources.report import Dropped, Reason
-from mmsoc_ray.data.sources.tables import Row, is_utf8
+from mmsoc_ray.data.sources.rows import Row, is_utf8
+from mmsoc_ray.data.sources.urls import FetchError, fetch
 from mmsoc_ray.data.storage import Storage, open_storage
 from mmsoc_ray.tasks import get_task
 
@@ -135,9 +136,19 @@ def _picture(source: Storage, row: Row, column: PictureColumn) -> bytes | None:
         if column.optional:
             return None
         raise _Refused(Reason.missing_picture, f"column {column.column!r} is empty")
-    data = value if isinstance(value, bytes) else _picture_file(source, column, value)
+    if isinstance(value, bytes):
+        data = value
+    else:
+        data = _picture_at(value) if column.url else _picture_file(source, column, value)
     _check_picture(data, value if isinstance(value, str) else f"column {column.column!r}")
     return data
+
+
+def _picture_at(url: str) -> bytes:
+    try:
+        return fetch(url, max_bytes=PICTURE_BYTES)
+    except FetchError as error:
+        raise _Refused(Reason.missing_picture, f"{url[:200]}: {error}") from error
 
 
 def _picture_file(source: Storage, column: PictureColumn, name: str) -> bytes:

@@ -19,7 +19,8 @@ from mmsoc_ray.data.sources.convert import Converter, Placed, SourceRow, slices,
 from mmsoc_ray.data.sources.duplicates import Duplicates
 from mmsoc_ray.data.sources.mapping import HEAD_SPLITS, SourceMapping, check_columns
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
-from mmsoc_ray.data.sources.tables import SUFFIXES, Row, column_names, is_utf8, read_rows
+from mmsoc_ray.data.sources.rows import Row, is_utf8
+from mmsoc_ray.data.sources.tables import SUFFIXES, column_names, read_rows
 from mmsoc_ray.data.storage import Storage
 from mmsoc_ray.errors import ConfigurationError
 

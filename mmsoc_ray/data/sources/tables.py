@@ -1,52 +1,30 @@
-"""Reading tables row by row: CSV, TSV, JSONL and Parquet, from a folder or S3.
+"""Reading tables row by row: CSV, TSV, JSONL, Parquet and WebDataset tars, from a folder or S3.
 
-Every reader is a stream: a file is never held whole, and one row that cannot be read does not stop it. Text that is
-not UTF-8 keeps its stray bytes as lone surrogates, by which ``is_utf8`` tells it.
+Every reader is a stream: a file is never held whole, and one row that cannot be read does not stop it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmsoc_ray.data.sources.rows import Row, parse_json
+from mmsoc_ray.data.sources.tars import tar_rows
 from mmsoc_ray.data.storage import Storage
 from mmsoc_ray.errors import ConfigurationError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".tar")
 FIELD_CHARACTERS = 16 * 2**20
 """Bound on a field of a CSV file and on a line of JSONL (FakeNewsNet's tweet ids exceed Python's own bound)."""
 
 BATCH_ROWS = 32
 BUFFER = 2**20
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a source.
-
-    Attributes:
-        file: Path of its file below the source.
-        number: Its number in the file, from 1 (a header does not count).
-        values: Column to value; a column that the row lacks is absent.
-        problem: Why the row cannot be read, or None.
-    """
-
-    file: str
-    number: int
-    values: Mapping[str, Any] = field(default_factory=dict)
-    problem: str | None = None
-
-    @property
-    def where(self) -> str:
-        """File and number, for people."""
-        return f"{self.file}, row {self.number}"
 
 
 def column_names(source: Storage, file: str, delimiter: str | None = None) -> list[str]:
@@ -59,13 +37,14 @@ def column_names(source: Storage, file: str, delimiter: str | None = None) -> li
         with source.open_input(file) as handle:
             if file.endswith(".parquet"):
                 return list(pq.ParquetFile(handle).schema_arrow.names)
-            if file.endswith(".jsonl"):
-                first = next((row for row in _json_lines(file, handle)), Row(file, 1))
+            if file.endswith((".jsonl", ".tar")):
+                rows = _json_lines(file, handle) if file.endswith(".jsonl") else _tar_rows(file, handle)
+                first = next(rows, Row(file, 1))
                 if first.problem:
                     raise ConfigurationError(f"{source.uri}/{first.where}: {first.problem}.")
                 return list(first.values)
             return next(_csv_records(handle, _delimiter(file, delimiter)), [])
-    except (OSError, pa.ArrowInvalid, csv.Error) as error:
+    except (OSError, pa.ArrowInvalid, csv.Error, tarfile.TarError) as error:
         raise ConfigurationError(f"{source.uri}/{file}: cannot be read ({error}).") from error
 
 
@@ -81,19 +60,12 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
     with source.open_input(file) as handle:
         if file.endswith(".parquet"):
             yield from _parquet_rows(file, handle, columns)
+        elif file.endswith(".tar"):
+            yield from _tar_rows(file, handle)
         elif file.endswith(".jsonl"):
             yield from _json_lines(file, handle)
         else:
             yield from _csv_rows(file, handle, _delimiter(file, delimiter))
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a text that a reader gave was UTF-8 in its file."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _delimiter(file: str, delimiter: str | None) -> str:
@@ -129,6 +101,10 @@ def _csv_rows(file: str, handle: pa.NativeFile, delimiter: str) -> Iterator[Row]
             yield Row(file, number, dict(zip(header, record, strict=True)))
 
 
+def _tar_rows(file: str, handle: pa.NativeFile) -> Iterator[Row]:
+    return tar_rows(file, io.BufferedReader(handle, BUFFER))
+
+
 def _json_lines(file: str, handle: pa.NativeFile) -> Iterator[Row]:
     number = 0
     for line in _lines(io.BufferedReader(handle, BUFFER)):
@@ -136,15 +112,9 @@ def _json_lines(file: str, handle: pa.NativeFile) -> Iterator[Row]:
             continue
         number += 1
         try:
-            # A byte order mark at the start is dropped; a lone surrogate stands for a byte that is not UTF-8.
-            values = json.loads(line.decode("utf-8", "surrogateescape").removeprefix("\ufeff"))
-        except (ValueError, RecursionError) as error:
-            yield Row(file, number, problem=f"no JSON ({error})")
-            continue
-        if isinstance(values, dict):
-            yield Row(file, number, values)
-        else:
-            yield Row(file, number, problem="no JSON object")
+            yield Row(file, number, parse_json(line))
+        except ValueError as error:
+            yield Row(file, number, problem=str(error))
 
 
 def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
