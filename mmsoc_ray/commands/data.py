@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.invocation import refuse_vanishing
 
 data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
@@ -40,16 +41,24 @@ def prepare(
         refuse_vanishing(option, path)
     if chosen.assumed:
         typer.echo(f"note: the layout of {mapping} is assumed: {chosen.assumed}", err=True)
-    prepared = prepare_source(
-        chosen,
-        open_storage(source),
-        open_storage(output),
-        strict=strict,
-        map_slices=functools.partial(map_in_order, address=address),
-    )
+    data = open_storage(output)
+    workers = functools.partial(map_in_order, address=address)
+    try:
+        prepared = prepare_source(chosen, open_storage(source), data, strict=strict, map_slices=workers)
+    except OSError as error:
+        cause = getattr(error, "cause", error)  # Ray's error quotes the whole worker
+        raise ConfigurationError(
+            f"{cause}. What was written is not valid yet; the same command starts again."
+        ) from error
     for line in prepared.report.lines():
         typer.echo(line)
-    typer.echo(f"shards and report.json  {open_storage(output).uri}/{chosen.dataset}")
+    typer.echo(f"shards and report.json  {data.uri}/{chosen.dataset}")
+    if prepared.others:
+        typer.echo(
+            f"note: {', '.join(prepared.others)} stood there before and was not written now; if it holds the same "
+            f"posts under another division, remove its folder.",
+            err=True,
+        )
 
 
 @data_app.command()

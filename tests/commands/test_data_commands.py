@@ -79,3 +79,23 @@ def test_the_published_mappings_are_listed(mmsoc, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("memotion ") and "(assumed layout)" not in line for line in lines)
     assert any(line.startswith("politifact ") and line.endswith("(assumed layout)") for line in lines)
+
+
+def test_a_split_of_an_earlier_division_is_pointed_out(memes, mmsoc, capsys):
+    command = ("data", "prepare", memes / "memes.yaml", "--source", memes, "--output", memes / "out")
+    assert mmsoc(*command) == 0
+    assert "stood there before" not in capsys.readouterr().err
+    assert mmsoc(*command, "--splits", "head_80_20") == 0
+    assert "note: test stood there before and was not written now" in capsys.readouterr().err
+
+
+def test_a_store_that_fails_ends_with_2_and_says_so(memes, mmsoc, capsys, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(5, "Input/output error", "pictures/0.png")
+
+    monkeypatch.setattr("mmsoc_ray.data.sources.convert._picture_file", fails)
+    command = ("data", "prepare", memes / "memes.yaml", "--source", memes, "--output", memes / "out")
+    assert mmsoc(*command) == 2
+    message = capsys.readouterr().err
+    assert "Input/output error: 'pictures/0.png'. What was written is not valid yet" in message
+    assert "Traceback" not in message

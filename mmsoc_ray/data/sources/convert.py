@@ -15,7 +15,7 @@ from mmsoc_ray.data.sources.mapping import FILE_COLUMN, PictureColumn, SourceMap
 from mmsoc_ray.data.sources.report import Dropped, Reason
 from mmsoc_ray.data.sources.rows import Row, is_utf8
 from mmsoc_ray.data.sources.urls import FetchError, fetch
-from mmsoc_ray.data.storage import Storage, open_storage
+from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage
 from mmsoc_ray.tasks import get_task
 
 PICTURE_BYTES = 32 * 2**20
@@ -58,8 +58,14 @@ class Converter:
     source_uri: str
 
     def __call__(self, rows: Sequence[Placed]) -> list[Post | Dropped]:
-        """Convert rows in order; one outcome each."""
+        """Convert rows in order; one outcome each.
+
+        Raises:
+            OSError: Where the source does not answer; that is no reason to drop posts.
+        """
         source = open_storage(self.source_uri)
+        if isinstance(source, LocalStorage) and not source.root.is_dir():
+            raise OSError(errno.ENOENT, "no such folder on this node; use a folder that all nodes share", source.uri)
         return [self._outcome(source, row) for row in rows]
 
     def _outcome(self, source: Storage, placed: Placed) -> Post | Dropped:

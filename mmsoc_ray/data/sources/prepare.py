@@ -36,10 +36,18 @@ _SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished conversion: its report and the manifest of every split written."""
+    """A finished conversion.
+
+    Attributes:
+        report: What was read, kept and dropped.
+        manifests: Manifest of every split written.
+        others: Splits of the dataset that stood there before and were not written; another division into splits may
+            have put the same posts into them.
+    """
 
     report: Report
     manifests: tuple[SplitManifest, ...]
+    others: tuple[str, ...]
 
 
 def prepare_source(
@@ -199,4 +207,6 @@ def _write(conversion: _Conversion, data: Storage, map_slices: MapSlices) -> Pre
             raise ConfigurationError("\n".join(["Nothing was kept, so nothing was written.", *report.lines()]))
         manifests = tuple(writers[split].finish(mapping.licence, mapping.source) for split in sorted(writers))
     data.write(f"{mapping.dataset}/report.json", report.to_json())
-    return Prepared(report, manifests)
+    manifest_paths = fnmatch.filter(data.list_files(mapping.dataset), f"{mapping.dataset}/*/manifest.json")
+    others = sorted({path.split("/")[-2] for path in manifest_paths} - set(writers))
+    return Prepared(report, manifests, tuple(others))

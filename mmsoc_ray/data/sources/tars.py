@@ -39,7 +39,7 @@ def tar_rows(file: str, handle: BinaryIO) -> Iterator[Row]:
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, bytes | None]]:
     """Yield key, suffix and content of every plain file; no content where it is too large."""
     while (member := tar.next()) is not None:
-        tar.members = []  # else the module keeps them all
+        tar.members = []  # type: ignore[attr-defined]  # else the module keeps them all
         if not member.isreg():
             continue
         folder, base = posixpath.split(member.name)
