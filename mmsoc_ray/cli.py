@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.models import models_app
+from mmsoc_ray.commands.options import EndpointOption
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
-from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
+from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
@@ -44,20 +46,6 @@ OutputOption = Annotated[str, typer.Option("--output", help="Output root: a fold
 RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to join; by default $RAY_ADDRESS, else Ray starts here.")
-]
-
-
-def _use_endpoint(url: str | None) -> str | None:
-    if url is not None:
-        from mmsoc_ray.data import use_endpoint
-
-        use_endpoint(url)
-    return url
-
-
-EndpointOption = Annotated[
-    str | None,
-    typer.Option("--s3-endpoint", help="Address of an S3 server other than Amazon's.", callback=_use_endpoint),
 ]
 
 
@@ -116,7 +104,7 @@ def run(
     from mmsoc_ray.grid import RunProgress, execute, open_run
 
     root = open_storage(output)
-    _refuse_vanishing("--output", output)
+    refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
@@ -156,37 +144,8 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
-
-
-@data_app.command()
-def demo(
-    output: Annotated[str, typer.Option("--output", help="Where the shards go.")], s3_endpoint: EndpointOption = None
-) -> None:
-    """Write the demo data."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.demo_shards import write_demo
-
-    _refuse_vanishing("--output", output)
-    write_demo(open_storage(output))
-    typer.echo(f"demo data written to {output}")
-
-
-@data_app.command("twitter-sarcasm")
-def twitter_sarcasm(
-    source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
-    output: Annotated[str, typer.Option("--output", help="Where the shards go.")],
-    s3_endpoint: EndpointOption = None,
-) -> None:
-    """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.twitter_sarcasm import write_twitter_sarcasm
-
-    _refuse_vanishing("--output", output)
-    for manifest in write_twitter_sarcasm(source, open_storage(output)):
-        typer.echo(f"{manifest.dataset}/{manifest.split}: {manifest.posts:,} posts")
 
 
 def _plan(
@@ -207,7 +166,7 @@ def _plan(
     if where == "demo":
         posts = cached_demo(phase)
     else:
-        _refuse_vanishing("--data" if data else f"{grid}: data", where)
+        refuse_vanishing("--data" if data else f"{grid}: data", where)
         posts = open_storage(where)
     return plan_grid(loaded, posts, limit=limit), posts
 
@@ -219,15 +178,6 @@ def _names(option: str | None) -> tuple[str, ...] | None:
     if not names:
         raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
     return names
-
-
-def _refuse_vanishing(field: str, path: str) -> None:
-    """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
-    if is_submitted_job() and "://" not in path and not Path(path).is_absolute():
-        raise ConfigurationError(
-            f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
-            f"that every node shares, or s3://BUCKET/PREFIX."
-        )
 
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:

@@ -1,19 +1,21 @@
 """Posts, shards, units and the storage that holds them."""
 
-from mmsoc_ray.data.pictures import PictureError, decode_picture
+from mmsoc_ray.data.pictures import DecompressionBomb, PictureError, decode_picture
 from mmsoc_ray.data.posts import POST_SCHEMA, Post
 from mmsoc_ray.data.s3 import S3Storage, endpoint_for_nodes, use_endpoint
-from mmsoc_ray.data.shards import SplitManifest, read_manifest, split_folder, write_split
+from mmsoc_ray.data.shards import SplitManifest, SplitWriter, read_manifest, split_folder, write_split
 from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage
 from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_unit
 
 __all__ = [
     "POST_SCHEMA",
+    "DecompressionBomb",
     "LocalStorage",
     "PictureError",
     "Post",
     "S3Storage",
     "SplitManifest",
+    "SplitWriter",
     "Storage",
     "Unit",
     "decode_picture",
