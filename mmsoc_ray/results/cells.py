@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from mmsoc_ray.metrics import (
+    CorpusStatistic,
     Counts,
     Floats,
     MeanStatistic,
@@ -131,8 +132,8 @@ def score_cell(task: Task, rows: CellRows, *, identity: str, policy: ParsePolicy
     """Parse the answers of a cell and return its metrics with percentile bootstrap intervals.
 
     Classification: an unparsed or failed answer is wrong, and no false positive of any class. Tagging: the empty set.
-    OCR: the empty string; of several references the one with the fewest word edits counts. Free text: 0; of several
-    references the best one counts, for each metric apart. AUROC, average precision, log loss and calibration error
+    OCR: the empty string; of several references the one with the fewest word edits counts. Free text: ROUGE 0, for BLEU and chrF
+    the empty text; of several references the best one counts, for each ROUGE apart (BLEU: all of them together). AUROC, average precision, log loss and calibration error
     stand only where posts were scored; among those, a post without a score counts as knowing nothing.
     ``output_tokens_mean`` is over answered requests.
 
@@ -319,5 +320,6 @@ def _nearest(references: Sequence[str], text: str | None) -> str:
 
 
 def _free_text(read: _Read) -> dict[str, _Part]:
-    scores = rouge_scores(read.texts, read.rows.reference)
-    return {"posts": _of_posts(read, MeanStatistic(scores), _rates(read))}
+    references = read.rows.reference
+    overlap = MeanStatistic(rouge_scores(read.texts, references))
+    return {"posts": _of_posts(read, overlap, CorpusStatistic(read.texts, references), _rates(read))}
