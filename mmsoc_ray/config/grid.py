@@ -101,6 +101,18 @@ class Defaults(_Strict):
     resources: Resources = Resources()
 
 
+class BertScoreChoice(_Strict):
+    """With which encoder free text is scored by BERTScore.
+
+    Attributes:
+        encoder: Folder of the encoder.
+        layer: Hidden layer whose embeddings are compared, from 1.
+    """
+
+    encoder: str
+    layer: int = Field(ge=1)
+
+
 class Grid(_Strict):
     """A whole grid, as its YAML file says it.
 
@@ -112,6 +124,7 @@ class Grid(_Strict):
         tasks: Tasks by name; a plain list takes each as it is.
         models: Models by name; a plain list takes each as it is.
         defaults: What holds where nothing else is said.
+        bertscore: Encoder of ``bertscore_f1``; without it free text has no such metric.
         notes: Lines shown beneath the results table.
         seed: Seed of the ``random`` baseline and of the bootstrap.
     """
@@ -122,6 +135,7 @@ class Grid(_Strict):
     tasks: dict[str, TaskChoice] = Field(min_length=1)
     models: dict[Name, ModelChoice] = Field(min_length=1)
     defaults: Defaults = Defaults()
+    bertscore: BertScoreChoice | None = None
     notes: tuple[str, ...] = ()
     seed: int = 0
 

@@ -5,6 +5,7 @@ Every docstring defines its metric, and what an answer counts as that could not 
 
 from mmsoc_ray.metrics.answers import output_tokens_mean, refusal_rate, success_rate
 from mmsoc_ray.metrics.averages import MeanStatistic, RatioStatistic
+from mmsoc_ray.metrics.bertscore import Encoder, bertscore_f1, bertscore_values
 from mmsoc_ray.metrics.bleu import CorpusStatistic, bleu, chrf
 from mmsoc_ray.metrics.bootstrap import (
     LEVEL,
@@ -64,6 +65,7 @@ __all__ = [
     "ClassScores",
     "CorpusStatistic",
     "Counts",
+    "Encoder",
     "Floats",
     "MeanStatistic",
     "ProbabilityStatistic",
@@ -75,6 +77,8 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bertscore_f1",
+    "bertscore_values",
     "bleu",
     "character_error_rate",
     "chrf",

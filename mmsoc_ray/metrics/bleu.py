@@ -1,9 +1,8 @@
 """Metrics of free text over a whole cell: BLEU and chrF by ``sacrebleu``.
 
-Both are of the corpus: counts are summed over posts, then one score is computed. So a mean over posts says something
-else, and a resample's score is computed from its own sums. As shares of 1 (sacrebleu says 100), like every other share
-of the table. A prediction of None (unparsed or failed) is the empty text: it matches nothing and lacks the length of its
-reference.
+Both are of the corpus: counts are summed over posts, then one score is computed. A mean over posts is something else,
+and a resample's score comes from its own sums. Given as shares of 1 (sacrebleu: of 100), like every share of the table.
+A prediction of None (unparsed or failed) is the empty text: it matches nothing and lacks the length of its reference.
 """
 
 from __future__ import annotations

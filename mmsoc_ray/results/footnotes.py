@@ -17,6 +17,7 @@ METRIC_MEANINGS = {
     "jaccard": "overlap between the tags given and the true ones, mean over posts",
     "word_error_rate": "words to insert, delete or replace per word of the reference; may exceed 1",
     "character_error_rate": "characters to insert, delete or replace per character of the reference; may exceed 1",
+    "bertscore_f1": "F1 of the likeness of tokens to those of the reference, by an encoder, mean over posts",
     "bleu": "precision of one to four words over the whole cell, with a penalty for brevity",
     "chrf": "F2 of one to six characters over the whole cell",
     "rouge_1": "F1 of the words shared with the reference, mean over posts",
