@@ -57,11 +57,13 @@ class TaskChoice(_Strict):
         prompt: Named variant of the task's prompt.
         max_new_tokens: Answers are cut after so many tokens; by default what the task says.
         datasets: Only these datasets, by default all that have targets for the task.
+        scored: Whether every label of the task gets its probability beside the generated answer.
     """
 
     prompt: str = "official"
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    scored: bool = False
 
 
 class ModelChoice(_Strict):
@@ -217,6 +219,12 @@ def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[
     variants = ("official", *TASKS[name].variants)
     if choice.prompt not in variants:
         yield (*location, "prompt"), str(unknown_name("variant of the prompt", choice.prompt, variants))
+    if choice.scored and not TASKS[name].labels:
+        labelled = ", ".join(task.name for task in TASKS.values() if task.labels)
+        yield (
+            (*location, "scored"),
+            f"{name} has no labels whose probability could be told. Remove it; with: {labelled}.",
+        )
     for dataset in choice.datasets or ():
         if dataset not in grid.datasets:
             yield (*location, "datasets"), str(unknown_name("dataset", dataset, grid.datasets))

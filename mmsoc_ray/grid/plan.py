@@ -43,13 +43,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A task in a setting, as a model is asked it on one dataset."""
+    """A task in a setting, as a model is asked it on one dataset; ``scored`` asks for its labels' probabilities too."""
 
     task: str
     setting: str
     dataset: str
     variant: str
     max_new_tokens: int
+    scored: bool = False
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """Label to answer word where the labels are scored, else None."""
+        return dict(get_task(self.task).answers) if self.scored else None
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,7 @@ def _plan_model(
             dataset=dataset,
             variant=grid.tasks[task].prompt,
             max_new_tokens=grid.tasks[task].max_new_tokens or get_task(task).max_new_tokens,
+            scored=grid.tasks[task].scored,
         )
         for setting in settings
         for task in grid.tasks

@@ -108,11 +108,13 @@ class _Preparer:
                 prompt=prompt,
                 image_sha256=image_sha256,
                 max_new_tokens=question.max_new_tokens,
+                labels=question.labels,
             ),
             "image_sha256": image_sha256,
             "prompt": prompt,
             "with_image": with_image,
             "max_new_tokens": question.max_new_tokens,
+            "labels": None if question.labels is None else list(question.labels.items()),
             "reference": list(post.targets[question.task]),
             "error": error,
         }

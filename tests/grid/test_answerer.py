@@ -41,6 +41,7 @@ def of_tiny(toy, tmp_path):
         ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 4}"),
         ("  sarcasm: {max_new_tokens: 3}\n", ""),
         ("sarcasm: {max_new_tokens: 3}", "sarcasm: {max_new_tokens: 3, prompt: tweet}"),
+        ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 3, scored: true}"),
         ("[zero_shot]", "[zero_shot, text_only]"),
         ("[zero_shot]", "[text_only]"),
         ("[zero_shot]", "[zero_shot, with_ocr]"),
@@ -57,6 +58,7 @@ def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new)
     [
         ("dtype: float32", "dtype: float32, resources: {actors: 2, threads: 1}"),
         ("dtype: float32", "dtype: float32, batch_tokens: 99, family: other, parameters_b: 7"),
+        ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 3, scored: false}"),
         ("[Toy data.]", "[Other words.]"),
         ("name: toy", "name: other"),
         ("name: toy", "name: toy\nseed: 5"),
