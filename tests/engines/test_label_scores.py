@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import transformers
 from PIL import Image
 
 from mmsoc_ray.engines import Picture, PreparedPost, Request
+from mmsoc_ray.engines.encoded import EncodedRequest, stack
+from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.transformers import TransformersEngine
 from mmsoc_ray.models.entry import ModelEntry
 
@@ -26,6 +29,15 @@ QUESTIONS: tuple[tuple[str, Mapping[str, str] | None], ...] = (
     ("the", None),
     ("is it sarcastic or not? answer in one word", {"yes": "yes", "no": "no"}),
 )
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.4,
+}
+NAMES = ("input_ids", "attention_mask")
 Scores = dict[tuple[int, int], Mapping[str, float] | None]
 
 
@@ -50,10 +62,10 @@ def outputs_of(engine: TransformersEngine, asked: Sequence[PreparedPost]) -> dic
 
 
 @torch.no_grad()
-def one_by_one(checkpoint: Path, asked: Sequence[PreparedPost], before: str = "") -> Scores:
+def one_by_one(checkpoint: Path, asked: Sequence[PreparedPost]) -> Scores:
     """The definition: one whole forward a label, over prompt and word as they are tokenised together."""
     config = transformers.AutoConfig.from_pretrained(checkpoint)
-    sees = config.model_type != "llama"
+    sees = config.model_type in ("llava", "idefics3")
     auto = transformers.AutoModelForImageTextToText if sees else transformers.AutoModelForCausalLM
     model = auto.from_pretrained(checkpoint, dtype=torch.float32).eval()
     processor = (transformers.AutoProcessor if sees else transformers.AutoTokenizer).from_pretrained(checkpoint)
@@ -63,7 +75,7 @@ def one_by_one(checkpoint: Path, asked: Sequence[PreparedPost], before: str = ""
             shown = [{"type": "image"}] if request.with_image else []
             content: Any = [*shown, {"type": "text", "text": request.prompt}] if sees else request.prompt
             chat = [{"role": "user", "content": content}]
-            text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) + before
+            text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
             images = {"images": [Image.fromarray(post.image)]} if request.with_image and post.image is not None else {}
             sums = []
             for word in (request.labels or {}).values():
@@ -117,6 +129,56 @@ def test_forcing_the_words_scores_as_the_cache_does(llava_checkpoint: Path, llav
     apart = TransformersEngine(llava_checkpoint, LLAVA, threads=1, device="cpu")
     apart._loaded.shares_prefixes = False
     assert_same(scores_of(apart, posts(True)), scores_of(llava_engine, posts(True)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=16),
+        transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=400, n_positions=256, initializer_range=0.4),
+    ],
+    ids=["sliding window", "learned positions"],
+)
+def test_an_architecture_that_shares_no_cache_is_scored_as_by_one_forward_a_label(
+    config: Any, text_checkpoint: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(4)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(text_checkpoint)
+    tokenizer.save_pretrained(tmp_path)
+    config.vocab_size = len(tokenizer)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(tmp_path)
+    engine = TransformersEngine(tmp_path, TEXT, threads=1, device="cpu")
+    assert not engine._loaded.shares_prefixes
+    assert_same(scores_of(engine, posts(False)), one_by_one(tmp_path, posts(False)))
+
+
+@torch.no_grad()
+def test_an_encoder_decoder_is_scored_by_its_decoder(make_tokenizer: Any) -> None:
+    torch.manual_seed(5)
+    tokenizer = make_tokenizer()
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    config = transformers.T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, pad_token_id=0, **sizes)
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    model.generation_config = transformers.GenerationConfig(decoder_start_token_id=0)
+    loaded: Any = SimpleNamespace(model=model, tokenizer=tokenizer, pad_token_id=0, shares_prefixes=False)
+    scorer = LabelScorer(loaded)
+    prompts = [tokenizer(text, return_tensors="pt") for text in ("is this humorous?", "a longer question than that")]
+    requests = [
+        EncodedRequest(at, 0, 4, {name: prompt[name] for name in NAMES}, {}, None, scorer.tokens("is it?", SENTIMENT))
+        for at, prompt in enumerate(prompts)
+    ]
+    found = scorer.scores(model, stack(requests, 0), requests)
+    for scores, prompt in zip(found, prompts, strict=True):
+        sums = []
+        for word in SENTIMENT.values():
+            target = torch.tensor([tokenizer.encode(word, add_special_tokens=False)])
+            start = torch.cat([torch.zeros(1, 1, dtype=torch.long), target[:, :-1]], dim=1)
+            logits = model(**{name: prompt[name] for name in NAMES}, decoder_input_ids=start).logits[0].double()
+            sums.append(logits.log_softmax(-1).gather(1, target[0][:, None]).sum().item())
+        shares = torch.tensor(sums).softmax(0).tolist()
+        assert scores == pytest.approx(dict(zip(SENTIMENT, shares, strict=True)), abs=1e-5)
 
 
 def test_scoring_changes_no_answer(llava_engine: TransformersEngine) -> None:
