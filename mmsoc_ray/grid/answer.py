@@ -16,7 +16,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.models import model_digest, resolve_checkpoint
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import TASKS, get_task
+from mmsoc_ray.tasks import TASKS
 
 
 class UnitAnswerer:
@@ -44,7 +44,7 @@ class UnitAnswerer:
         if posts:
             engine = self._engines[unit.requests[0]["dataset"]]
             for position, answer in _answers(engine, posts, positions):
-                rows[position].update(_columns(answer, rows[position]["task"]))
+                rows[position].update(_columns(answer, unit.requests[position]["positive"]))
             for row in rows:
                 row["engine"], row["engine_version"] = engine.name, engine.version
         created_at = datetime.now(UTC)
@@ -82,8 +82,8 @@ def _answers(
         raise RuntimeError(f"engine {engine.name} left {len(left)} of its requests without an answer")
 
 
-def _columns(answer: Answer, task: str) -> dict[str, Any]:
-    scores, positive = answer.label_scores, get_task(task).positive
+def _columns(answer: Answer, positive: str | None) -> dict[str, Any]:
+    scores = answer.label_scores
     return {
         "output": answer.output,
         "error": answer.error,

@@ -43,19 +43,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A task in a setting, as a model is asked it on one dataset; ``scored`` asks for its labels' probabilities too."""
+    """A task in a setting, as a model is asked it on one dataset."""
 
     task: str
     setting: str
     dataset: str
     variant: str
     max_new_tokens: int
-    scored: bool = False
-
-    @property
-    def labels(self) -> dict[str, str] | None:
-        """Label to answer word where the labels are scored, else None."""
-        return dict(get_task(self.task).answers) if self.scored else None
+    scored: bool = False  # whether its labels get their probabilities too
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("with_image", pa.bool_()),
         pa.field("max_new_tokens", pa.int32()),
         pa.field("labels", pa.map_(pa.string(), pa.string())),  # where they are scored
+        pa.field("positive", pa.string()),  # the label that a row's score is of
         pa.field("reference", pa.list_(pa.string())),
         pa.field("error", pa.string()),  # why it cannot be asked
     ]
