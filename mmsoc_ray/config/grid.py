@@ -57,11 +57,13 @@ class TaskChoice(_Strict):
         prompt: Named variant of the task's prompt.
         max_new_tokens: Answers are cut after so many tokens; by default what the task says.
         datasets: Only these datasets, by default all that have targets for the task.
+        scored: Whether every label of the task gets its probability beside the generated answer.
     """
 
     prompt: str = "official"
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    scored: bool = False
 
 
 class DecodingChoice(_Strict):
@@ -122,6 +124,18 @@ class Defaults(_Strict):
     resources: Resources = Resources()
 
 
+class BertScoreChoice(_Strict):
+    """With which encoder free text is scored by BERTScore.
+
+    Attributes:
+        encoder: Folder of the encoder.
+        layer: Hidden layer whose embeddings are compared, from 1.
+    """
+
+    encoder: str
+    layer: int = Field(ge=1)
+
+
 class Grid(_Strict):
     """A whole grid, as its YAML file says it.
 
@@ -133,6 +147,7 @@ class Grid(_Strict):
         tasks: Tasks by name; a plain list takes each as it is.
         models: Models by name; a plain list takes each as it is.
         defaults: What holds where nothing else is said.
+        bertscore: Encoder of ``bertscore_f1``; without it free text has no such metric.
         notes: Lines shown beneath the results table.
         seed: Seed of the ``random`` baseline and of the bootstrap.
     """
@@ -143,6 +158,7 @@ class Grid(_Strict):
     tasks: dict[str, TaskChoice] = Field(min_length=1)
     models: dict[Name, ModelChoice] = Field(min_length=1)
     defaults: Defaults = Defaults()
+    bertscore: BertScoreChoice | None = None
     notes: tuple[str, ...] = ()
     seed: int = 0
 
@@ -224,6 +240,12 @@ def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[
     variants = ("official", *TASKS[name].variants)
     if choice.prompt not in variants:
         yield (*location, "prompt"), str(unknown_name("variant of the prompt", choice.prompt, variants))
+    if choice.scored and not TASKS[name].labels:
+        labelled = ", ".join(task.name for task in TASKS.values() if task.labels)
+        yield (
+            (*location, "scored"),
+            f"{name} has no labels whose probability could be told. Remove it; with: {labelled}.",
+        )
     for dataset in choice.datasets or ():
         if dataset not in grid.datasets:
             yield (*location, "datasets"), str(unknown_name("dataset", dataset, grid.datasets))

@@ -102,6 +102,7 @@ class MajorityEngine:
     - ``ocr``: the most frequent text (ties: lexicographic) in double quotes; double quotes inside it become single.
     - Any other task: the most frequent reference (ties: lexicographic).
 
+    Where a request asks for label scores, each label has its frequency in train: the best constant forecast there is.
     Answers are not cut at ``max_new_tokens``, and no tokens are counted: nothing is generated.
 
     Attributes:
@@ -147,8 +148,9 @@ class RandomEngine:
 
     The draw is a function of seed, task, prompt and picture (SHA-256 over them), not of order, unit, post or setting:
     requests with the same content get the same answer. The picture counts whether or not it is shown, since memes with
-    the same prompt differ by nothing else. Answers are not cut at ``max_new_tokens``, and no tokens are counted:
-    nothing is generated.
+    the same prompt differ by nothing else. Where a request asks for label scores, each label has its frequency in
+    train, with which it is drawn. Answers are not cut at ``max_new_tokens``, and no tokens are counted: nothing is
+    generated.
 
     Attributes:
         name: ``baseline``.
@@ -204,9 +206,18 @@ def _answer_all(posts: Sequence[PreparedPost], fit: BaselineFit, say: _Say) -> I
                         f"the baseline's train split has no targets for task {request.task!r} "
                         f"(it has: {', '.join(fit.tasks) or 'none'})"
                     )
-                yield Answer(post_index, request_index, output=say(request, post, task_fit))
+                said = say(request, post, task_fit)
+                yield Answer(post_index, request_index, output=said, label_scores=_frequencies(request, task_fit))
             except ValueError as error:
                 yield Answer(post_index, request_index, output=None, error=str(error), finish_reason="error")
+
+
+def _frequencies(request: Request, fit: TaskFit) -> dict[str, float] | None:
+    """Return the share of train posts that each label has, 0 for one that train lacks; None where it is not asked."""
+    if not request.labels:
+        return None
+    counts = dict(fit.counts)
+    return {label: counts.get(label, 0) / fit.references for label in request.labels}
 
 
 def _answer_word(answers: Mapping[str, Mapping[str, str]], task: str, label: str) -> str:

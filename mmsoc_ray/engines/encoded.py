@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ class EncodedRequest:
         token_inputs: Shape (1, tokens): ids, mask, token types; and those of a second prompt, with its own length.
         picture_inputs: Pixel values and their sizes; empty where the features say it all.
         picture_features: Shape (picture tokens, hidden), where the picture has been encoded already.
+        label_tokens: Label to the tokens of its answer word, where labels are scored.
     """
 
     post_index: int
@@ -33,6 +34,7 @@ class EncodedRequest:
     token_inputs: dict[str, torch.Tensor]
     picture_inputs: dict[str, torch.Tensor]
     picture_features: torch.Tensor | None
+    label_tokens: Mapping[str, tuple[int, ...]] | None = None
 
     @property
     def token_ids(self) -> list[int]:

@@ -25,6 +25,7 @@ class Request:
         with_image: Whether the picture is shown to the model.
         max_new_tokens: The answer is cut after so many tokens.
         round: 0 but in self-improvement.
+        labels: Label to the word that answers it, where every label is to be scored; None otherwise.
     """
 
     setting: str
@@ -33,6 +34,7 @@ class Request:
     with_image: bool
     max_new_tokens: int
     round: int = 0
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Answer:
         output_tokens: Tokens generated, the end-of-sequence token left out.
         cached_tokens: Prompt tokens that were not computed again.
         latency_s: Seconds from the start of the batch that held the request to its answer.
-        label_scores: Probability of each label, where the task was scored.
+        label_scores: Probability of each label, summing to 1, where ``Request.labels`` asked for it.
     """
 
     post_index: int

@@ -15,6 +15,7 @@ from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, r
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
+from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
@@ -78,6 +79,7 @@ class TransformersEngine:
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
         self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        self._labels = LabelScorer(self._loaded)
 
     @property
     def dtype(self) -> str:
@@ -141,6 +143,7 @@ class TransformersEngine:
                     token_inputs,
                     picture_inputs,
                     features if request.with_image else None,
+                    self._label_tokens(request, token_inputs),
                 )
             except Exception as error:
                 recover_or_exit(error)
@@ -181,6 +184,15 @@ class TransformersEngine:
         if not loaded.takes_token_types:
             tokens.pop("token_type_ids", None)
         return tokens, pixels
+
+    def _label_tokens(
+        self, request: Request, token_inputs: dict[str, torch.Tensor]
+    ) -> dict[str, tuple[int, ...]] | None:
+        if not request.labels:
+            return None
+        tokens = self._labels.tokens(self._loaded.wrapper.wrap(request.prompt, request.with_image), request.labels)
+        self._check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
+        return tokens
 
     def _check_text(self, text: str, with_image: bool) -> None:
         """Refuse a prompt in which the post's text became a control token."""
@@ -240,36 +252,47 @@ class TransformersEngine:
         for batch in pack(sizes, self._entry.batch_tokens):
             rows = [requests[position][0] for position in batch]
             inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)
-            new_tokens = self._generate(
-                {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)},
-                sizes[batch[0]].new_tokens,
-            )
+            given = {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)}
+            new_tokens = self._generate(given, sizes[batch[0]].new_tokens)
+            scores = self._labels.scores(self._loaded.model, given, [requests[position][1] for position in batch])
             latency_s = time.perf_counter() - started
-            for position, row, tokens in zip(batch, rows, new_tokens, strict=True):
+            for position, row, tokens, of_labels in zip(batch, rows, new_tokens, scores, strict=True):
                 request = requests[position][1]
                 again = 0 if request is families[row].requests[0] else families[row].prefix_tokens
-                answers[row].append(self._finish(request, tokens, latency_s, cached_tokens=again))
+                answers[row].append(self._finish(request, tokens, of_labels, latency_s, cached_tokens=again))
         return answers
 
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
         started = time.perf_counter()
         inputs = {**self._to_device(stack(requests, self._loaded.pad_token_id)), **_encoded_pictures(requests)}
+        inputs |= self._labels.new_cache(requests)
         new_tokens = self._generate(inputs, requests[0].max_new_tokens)
+        scores = self._labels.scores(self._answering(inputs), inputs, requests)
         latency_s = time.perf_counter() - started
-        return [self._finish(request, tokens, latency_s) for request, tokens in zip(requests, new_tokens, strict=True)]
+        return [self._finish(*answered, latency_s) for answered in zip(requests, new_tokens, scores, strict=True)]
 
     def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
-        shows_picture = "pixel_values" in inputs or "mm_encoder_outputs" in inputs
-        model = self._loaded.model if shows_picture else self._loaded.text_model
         prompt_tokens = inputs["input_ids"].shape[1]
         options = self._loaded.decoding_options(self._entry.decoding, max_new_tokens, prompt_tokens)
-        sequences = model.generate(**inputs, **options)
+        sequences = self._answering(inputs).generate(**inputs, **options)
         first_new = 1 if self._loaded.text_model.config.is_encoder_decoder else prompt_tokens
         new_tokens: list[list[int]] = sequences[:, first_new:].tolist()
         return new_tokens
 
-    def _finish(self, request: EncodedRequest, tokens: list[int], latency_s: float, cached_tokens: int = 0) -> Answer:
+    def _answering(self, inputs: dict[str, Any]) -> Any:
+        """Return the model, or the language model inside it where that alone answers without a picture."""
+        shows_picture = "pixel_values" in inputs or "mm_encoder_outputs" in inputs
+        return self._loaded.model if shows_picture else self._loaded.text_model
+
+    def _finish(
+        self,
+        request: EncodedRequest,
+        tokens: list[int],
+        label_scores: dict[str, float] | None,
+        latency_s: float,
+        cached_tokens: int = 0,
+    ) -> Answer:
         """Cut the answer at its end token; what follows is padding."""
         end = next((place for place, token in enumerate(tokens) if token in self._loaded.end_token_ids), None)
         kept = tokens if end is None else tokens[:end]
@@ -283,6 +306,7 @@ class TransformersEngine:
             output_tokens=len(kept),
             cached_tokens=cached_tokens,
             latency_s=latency_s,
+            label_scores=label_scores,
         )
 
     def _to_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

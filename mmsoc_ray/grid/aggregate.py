@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage, open_storage
+from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
 from mmsoc_ray.results.table import ResultRow
@@ -33,6 +34,7 @@ class CellJob:
         family: For the results table.
         parameters_b: For the results table.
         run_id: The run.
+        bertscore: Encoder of ``bertscore_f1``, where the grid names one.
     """
 
     root_uri: str
@@ -43,6 +45,7 @@ class CellJob:
     family: str
     parameters_b: float
     run_id: str
+    bertscore: PinnedEncoder | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def aggregate_cell(job: CellJob) -> CellResult:
         except ValueError as error:
             problem = str(error)
     result = CellResult(job.cell, job.expected, predictions.num_rows, rows, problem)
-    content = _cell_content(result, content_digest(predictions))
+    content = _cell_content(job, result, content_digest(predictions))
     path = f"{job.run_folder}/{job.cell.path}"
     if not root.exists(path) or root.read(path) != content:
         root.write(path, content)
@@ -118,8 +121,10 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
     from mmsoc_ray.results.cells import CellRows, score_cell
 
     columns = {name: predictions.column(name).to_pylist() for name in predictions.column_names}
+    task = get_task(job.cell.task)
+    encoder = job.bertscore.open() if job.bertscore is not None and task.kind == "free_text" else None
     scores = score_cell(
-        get_task(job.cell.task),
+        task,
         CellRows(
             post_key=columns["post_key"],
             output=columns["output"],
@@ -127,8 +132,10 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
             reference=columns["reference"],
             output_tokens=columns["output_tokens"],
             label_scores=[None if scores is None else dict(scores) for scores in columns["label_scores"]],
+            score=columns["score"],
         ),
         identity=job.cell.identity,
+        bertscore=encoder,
     )
     source_digest = content_digest(predictions)
     return tuple(
@@ -155,7 +162,7 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
     )
 
 
-def _cell_content(result: CellResult, source_digest: str) -> bytes:
+def _cell_content(job: CellJob, result: CellResult, source_digest: str) -> bytes:
     cell, rows = result.cell, result.rows
     content: dict[str, Any] = {
         "cell": {name: getattr(cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")},
@@ -164,6 +171,8 @@ def _cell_content(result: CellResult, source_digest: str) -> bytes:
         "found": result.found,
         "source_digest": source_digest,
     }
+    if job.bertscore is not None and get_task(cell.task).kind == "free_text":
+        content["bertscore"] = job.bertscore.content
     if result.problem is not None:
         content["problem"] = result.problem
     if rows:

@@ -44,7 +44,7 @@ class UnitAnswerer:
         if posts:
             engine = self._engines[unit.requests[0]["dataset"]]
             for position, answer in _answers(engine, posts, positions):
-                rows[position].update(answer)
+                rows[position].update(_columns(answer, unit.requests[position]["positive"]))
             for row in rows:
                 row["engine"], row["engine_version"] = engine.name, engine.version
         created_at = datetime.now(UTC)
@@ -68,7 +68,7 @@ def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answers(
     engine: Engine, posts: Sequence[PreparedPost], positions: Sequence[Sequence[int]]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+) -> Iterator[tuple[int, Answer]]:
     left = {(post, request): position for post, asked in enumerate(positions) for request, position in enumerate(asked)}
     for answer in engine.answer(posts):
         position = left.pop((answer.post_index, answer.request_index), None)
@@ -77,12 +77,12 @@ def _answers(
                 f"engine {engine.name} answered request {answer.request_index} of post {answer.post_index} twice, "
                 f"or it was not asked"
             )
-        yield position, _columns(answer)
+        yield position, answer
     if left:
         raise RuntimeError(f"engine {engine.name} left {len(left)} of its requests without an answer")
 
 
-def _columns(answer: Answer) -> dict[str, Any]:
+def _columns(answer: Answer, positive: str | None) -> dict[str, Any]:
     scores = answer.label_scores
     return {
         "output": answer.output,
@@ -93,6 +93,7 @@ def _columns(answer: Answer) -> dict[str, Any]:
         "output_tokens": answer.output_tokens,
         "latency_s": answer.latency_s,
         "label_scores": None if scores is None else sorted(scores.items()),
+        "score": None if scores is None or positive is None else scores.get(positive),
     }
 
 

@@ -90,6 +90,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
             "dataset": question.dataset,
             "prompt": get_task(question.task).question(question.variant),
             "max_new_tokens": question.max_new_tokens,
+            **({"scored": dict(get_task(question.task).answers)} if question.scored else {}),
         }
         for question in plan.questions
     ]

@@ -25,6 +25,7 @@ def row_key(
     prompt: str,
     image_sha256: str | None,
     max_new_tokens: int,
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """Return the content address of one answer.
 
@@ -38,6 +39,7 @@ def row_key(
         prompt: The rendered prompt.
         image_sha256: Digest of the picture that is shown, or None.
         max_new_tokens: Where the answer is cut.
+        labels: Label to answer word where labels are scored; an answer without scores keeps the key that it had.
     """
     content = {
         "answerer": dict(answerer),
@@ -45,6 +47,8 @@ def row_key(
         "image_sha256": image_sha256,
         "max_new_tokens": max_new_tokens,
     }
+    if labels is not None:
+        content["labels"] = dict(labels)
     if "fit" in answerer:
         content["task"] = task
     return digest(content)

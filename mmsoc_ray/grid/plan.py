@@ -50,6 +50,7 @@ class Question:
     dataset: str
     variant: str
     max_new_tokens: int
+    scored: bool = False  # whether its labels get their probabilities too
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def _plan_model(
             max_new_tokens=grid.tasks[task].max_new_tokens
             or entry.decoding.max_new_tokens
             or get_task(task).max_new_tokens,
+            scored=grid.tasks[task].scored,
         )
         for setting in settings
         for task in grid.tasks

@@ -92,6 +92,7 @@ class _Preparer:
         prompt = render(
             task, post, question.setting, variant=question.variant, words=words.text if words is not None else None
         )
+        labels = dict(task.answers) if question.scored else None
         image_sha256 = shown.sha256 if with_image or self._baseline else None
         return {
             "post": index,
@@ -108,11 +109,14 @@ class _Preparer:
                 prompt=prompt,
                 image_sha256=image_sha256,
                 max_new_tokens=question.max_new_tokens,
+                labels=labels,
             ),
             "image_sha256": image_sha256,
             "prompt": prompt,
             "with_image": with_image,
             "max_new_tokens": question.max_new_tokens,
+            "labels": None if labels is None else list(labels.items()),
+            "positive": task.positive,
             "reference": list(post.targets[question.task]),
             "error": error,
         }

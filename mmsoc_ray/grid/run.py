@@ -13,6 +13,7 @@ from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
+from mmsoc_ray.grid.encoder import PinnedEncoder, pin_encoder
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
@@ -71,6 +72,7 @@ class Run:
     plan: GridPlan
     models: tuple[PlannedModel, ...]
     words_digest: str | None
+    bertscore: PinnedEncoder | None = None
 
     def units_left(self, model: PlannedModel) -> list[str]:
         """Return the ids of a model's units without a file."""
@@ -105,12 +107,13 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
     folder = RunFolder(run_id)
     uses_words = any(q.setting == "with_ocr" for model in plan.models for q in model.questions)
     ocr = PictureReader().digest if uses_words else None
+    bertscore = pin_encoder(plan.grid)
     models = []
     for model in plan.models:
         phase(f"preparing the checkpoint of {model.entry.name}")
         answerer = resolve_answerer(model, seed=plan.grid.seed)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
-    run = Run(root, data, folder, plan, tuple(models), ocr)
+    run = Run(root, data, folder, plan, tuple(models), ocr, bertscore)
     _write_or_check_plan(run)
     return run
 
@@ -145,6 +148,7 @@ def _plan_content(run: Run) -> dict[str, Any]:
             "limit": run.plan.limit,
             "seed": run.plan.grid.seed,
             "models": {model.name: dict(model.configuration) for model in run.models},
+            **({} if run.bertscore is None else {"bertscore": run.bertscore.content}),
         },
         "models": {
             model.name: {
@@ -281,6 +285,7 @@ def _cell_jobs(run: Run) -> list[CellJob]:
                     family=model.plan.entry.family,
                     parameters_b=model.plan.entry.parameters_b,
                     run_id=run.folder.run_id,
+                    bertscore=run.bertscore,
                 )
             )
     return jobs

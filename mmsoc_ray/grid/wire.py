@@ -26,6 +26,8 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("prompt", pa.string()),
         pa.field("with_image", pa.bool_()),
         pa.field("max_new_tokens", pa.int32()),
+        pa.field("labels", pa.map_(pa.string(), pa.string())),  # where they are scored
+        pa.field("positive", pa.string()),  # the label that a row's score is of
         pa.field("reference", pa.list_(pa.string())),
         pa.field("error", pa.string()),  # why it cannot be asked
     ]
@@ -109,6 +111,7 @@ def _request(row: Mapping[str, Any]) -> Request:
         with_image=row["with_image"],
         max_new_tokens=row["max_new_tokens"],
         round=row["round"],
+        labels=None if row["labels"] is None else dict(row["labels"]),
     )
 
 

@@ -5,6 +5,8 @@ Every docstring defines its metric, and what an answer counts as that could not 
 
 from mmsoc_ray.metrics.answers import output_tokens_mean, refusal_rate, success_rate
 from mmsoc_ray.metrics.averages import MeanStatistic, RatioStatistic
+from mmsoc_ray.metrics.bertscore import Encoder, bertscore_f1, bertscore_values
+from mmsoc_ray.metrics.bleu import CorpusStatistic, bleu, chrf
 from mmsoc_ray.metrics.bootstrap import (
     LEVEL,
     RESAMPLES,
@@ -19,10 +21,16 @@ from mmsoc_ray.metrics.classification import (
     accuracy,
     balanced_accuracy,
     macro_f1,
+    macro_precision,
+    macro_recall,
     mcc,
     micro_f1,
+    micro_precision,
+    micro_recall,
     per_class_scores,
     weighted_f1,
+    weighted_precision,
+    weighted_recall,
 )
 from mmsoc_ray.metrics.confusion import Counts, Floats, classification_values, confusion_counts, divide
 from mmsoc_ray.metrics.overlap import rouge_1, rouge_2, rouge_l, rouge_scores
@@ -55,7 +63,9 @@ __all__ = [
     "LEVEL",
     "RESAMPLES",
     "ClassScores",
+    "CorpusStatistic",
     "Counts",
+    "Encoder",
     "Floats",
     "MeanStatistic",
     "ProbabilityStatistic",
@@ -67,7 +77,11 @@ __all__ = [
     "auroc",
     "average_precision",
     "balanced_accuracy",
+    "bertscore_f1",
+    "bertscore_values",
+    "bleu",
     "character_error_rate",
+    "chrf",
     "classification_values",
     "confusion_counts",
     "divide",
@@ -79,8 +93,12 @@ __all__ = [
     "jaccard",
     "log_loss",
     "macro_f1",
+    "macro_precision",
+    "macro_recall",
     "mcc",
     "micro_f1",
+    "micro_precision",
+    "micro_recall",
     "normalise_text",
     "output_tokens_mean",
     "per_class_scores",
@@ -98,5 +116,7 @@ __all__ = [
     "tag_macro_f1",
     "tag_micro_f1",
     "weighted_f1",
+    "weighted_precision",
+    "weighted_recall",
     "word_error_rate",
 ]

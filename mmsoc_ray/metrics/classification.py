@@ -7,7 +7,7 @@ task's declared labels; without them, those that occur in ``y_true``. Without an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,19 +41,15 @@ def _pairs(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None) -> 
     return _Pairs(true, predicted, counts[true, predicted], names)
 
 
-def _f1(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None, average: str) -> float:
+def _averaged(
+    score: Callable[..., Any], y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None, average: str
+) -> float:
     if not len(y_true):
         return float("nan")
     pairs = _pairs(y_true, y_pred, labels)
+    weight = pairs.weight
     return float(
-        sk.f1_score(
-            pairs.true,
-            pairs.predicted,
-            labels=pairs.codes,
-            average=average,
-            sample_weight=pairs.weight,
-            zero_division=0,
-        )
+        score(pairs.true, pairs.predicted, labels=pairs.codes, average=average, sample_weight=weight, zero_division=0)
     )
 
 
@@ -89,7 +85,7 @@ def macro_f1(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = 
     A label that occurs neither as truth nor as prediction has F1 0 and counts (``zero_division=0``), so that the value
     does not depend on which labels a sample happens to hold. Unparsed and failed answers are misses of their class.
     """
-    return _f1(y_true, y_pred, labels, "macro")
+    return _averaged(sk.f1_score, y_true, y_pred, labels, "macro")
 
 
 def micro_f1(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
@@ -97,12 +93,45 @@ def micro_f1(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = 
 
     Equals accuracy where every answer could be read; an unparsed or failed answer is a miss but no false positive.
     """
-    return _f1(y_true, y_pred, labels, "micro")
+    return _averaged(sk.f1_score, y_true, y_pred, labels, "micro")
 
 
 def weighted_f1(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
     """Return the mean F1 over classes, each weighted by how often it is true; a class without prediction has 0."""
-    return _f1(y_true, y_pred, labels, "weighted")
+    return _averaged(sk.f1_score, y_true, y_pred, labels, "weighted")
+
+
+def macro_precision(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the mean precision over all declared labels; a label that is never predicted has 0 and counts."""
+    return _averaged(sk.precision_score, y_true, y_pred, labels, "macro")
+
+
+def macro_recall(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the mean recall over all declared labels; one that is never true has 0 and counts.
+
+    ``balanced_accuracy`` leaves such a label out. Unparsed and failed answers are misses of their class.
+    """
+    return _averaged(sk.recall_score, y_true, y_pred, labels, "macro")
+
+
+def micro_precision(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the share of answers with a label that are right; 0 where all are unparsed or failed."""
+    return _averaged(sk.precision_score, y_true, y_pred, labels, "micro")
+
+
+def micro_recall(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the share of posts whose label was predicted: with one label a post, the same as ``accuracy``."""
+    return _averaged(sk.recall_score, y_true, y_pred, labels, "micro")
+
+
+def weighted_precision(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the mean precision over classes, each weighted by how often it is true; 0 for one never predicted."""
+    return _averaged(sk.precision_score, y_true, y_pred, labels, "weighted")
+
+
+def weighted_recall(y_true: Truth, y_pred: Predictions, labels: Sequence[str] | None = None) -> float:
+    """Return the mean recall over classes, each weighted by how often it is true: the same as ``accuracy``."""
+    return _averaged(sk.recall_score, y_true, y_pred, labels, "weighted")
 
 
 @dataclass(frozen=True)

@@ -72,24 +72,27 @@ def balanced_accuracies(counts: Counts) -> Floats:
     return divide(np.where(present, recall, 0.0).sum(axis=-1), present.sum(axis=-1), np.nan)
 
 
-def macro_f1s(counts: Counts) -> Floats:
-    """Return the mean F1 over all declared labels, whether or not they occur."""
-    return np.asarray(per_class(counts)[2].mean(axis=-1))
+def macro(values: Floats) -> Floats:
+    """Return the mean of values per class over all declared labels, whether or not they occur."""
+    return np.asarray(values.mean(axis=-1))
 
 
-def weighted_f1s(counts: Counts) -> Floats:
-    """Return the mean F1 over classes, each weighted by how often it is true."""
+def weighted(values: Floats, counts: Counts) -> Floats:
+    """Return the mean of values per class, each weighted by how often the class is true."""
     support = counts.sum(axis=-1)
-    weighted = (per_class(counts)[2] * support).sum(axis=-1)
-    return divide(weighted, support.sum(axis=-1), np.nan)
+    return divide((values * support).sum(axis=-1), support.sum(axis=-1), np.nan)
 
 
-def micro_f1s(counts: Counts) -> Floats:
-    """Return F1 of hits, false positives and misses summed over classes; unparsed answers are misses only."""
+def micro(counts: Counts) -> tuple[Floats, Floats, Floats]:
+    """Return precision, recall and F1 of hits, false positives and misses summed over classes.
+
+    An unparsed answer is a miss only. Precision is 0 where no answer has a label.
+    """
     labels = counts.shape[-2]
     hits = np.trace(counts[..., :labels], axis1=-2, axis2=-1)
-    predicted = counts[..., :labels].sum(axis=(-2, -1))
-    return divide(2 * hits, counts.sum(axis=(-2, -1)) + predicted, np.nan)
+    posts, predicted = counts.sum(axis=(-2, -1)), counts[..., :labels].sum(axis=(-2, -1))
+    precision = np.where(posts == 0, np.nan, divide(hits, predicted, 0.0))
+    return precision, divide(hits, posts, np.nan), divide(2 * hits, posts + predicted, np.nan)
 
 
 def matthews(counts: Counts) -> Floats:
@@ -121,12 +124,13 @@ def classification_values(counts: Counts, labels: Sequence[str]) -> dict[str, Fl
     values = {
         "accuracy": accuracies(counts),
         "balanced_accuracy": balanced_accuracies(counts),
-        "macro_f1": macro_f1s(counts),
-        "micro_f1": micro_f1s(counts),
-        "weighted_f1": weighted_f1s(counts),
         "mcc": matthews(counts),
     }
     precision, recall, f1 = per_class(counts)
+    pooled = micro(counts)
+    for at, (name, of_class) in enumerate((("precision", precision), ("recall", recall), ("f1", f1))):
+        values |= {f"macro_{name}": macro(of_class), f"weighted_{name}": weighted(of_class, counts)}
+        values[f"micro_{name}"] = pooled[at]
     for index, label in enumerate(labels):
         values[f"f1_{label}"] = f1[..., index]
         values[f"precision_{label}"] = precision[..., index]

@@ -10,7 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from mmsoc_ray.metrics import (
+    CorpusStatistic,
     Counts,
+    Encoder,
     Floats,
     MeanStatistic,
     ProbabilityStatistic,
@@ -18,6 +20,7 @@ from mmsoc_ray.metrics import (
     RatioStatistic,
     Statistic,
     TagStatistic,
+    bertscore_values,
     classification_values,
     divide,
     edit_counts,
@@ -127,14 +130,21 @@ class _Part:
     of_posts: bool
 
 
-def score_cell(task: Task, rows: CellRows, *, identity: str, policy: ParsePolicy = "lenient") -> CellScores:
+def score_cell(
+    task: Task,
+    rows: CellRows,
+    *,
+    identity: str,
+    policy: ParsePolicy = "lenient",
+    bertscore: Encoder | None = None,
+) -> CellScores:
     """Parse the answers of a cell and return its metrics with percentile bootstrap intervals.
 
     Classification: an unparsed or failed answer is wrong, and no false positive of any class. Tagging: the empty set.
-    OCR: the empty string; of several references the one with the fewest word edits counts. Free text: 0; of several
-    references the best one counts, for each metric apart. AUROC, average precision, log loss and calibration error
-    stand only where posts were scored; among those, a post without a score counts as knowing nothing.
-    ``output_tokens_mean`` is over answered requests.
+    OCR: the empty string; of several references the one with the fewest word edits counts. Free text: 0 for ROUGE, the
+    empty text for BLEU and chrF; of several references the best one counts, for each ROUGE apart (BLEU uses all of them
+    together). AUROC, average precision, log loss and calibration error stand only where posts were scored; among those,
+    a post without a score counts as knowing nothing. ``output_tokens_mean`` is over answered requests.
 
     The result depends on the rows and the identity only, not on the rows' order.
 
@@ -143,6 +153,7 @@ def score_cell(task: Task, rows: CellRows, *, identity: str, policy: ParsePolicy
         rows: The cell's predictions.
         identity: Names the cell; seeds the bootstrap.
         policy: How tolerantly answers are read.
+        bertscore: Encoder with which free text has ``bertscore_f1`` too; unparsed and failed answers have 0 there.
 
     Raises:
         ValueError: The sequences are not parallel, a post stands twice, or a reference is absent or outside the task's
@@ -156,7 +167,7 @@ def score_cell(task: Task, rows: CellRows, *, identity: str, policy: ParsePolicy
     elif task.kind == "ocr":
         parts = _ocr(read)
     else:
-        parts = _free_text(read)
+        parts = _free_text(read, bertscore)
     found: dict[str, MetricValue] = {}
     for name, part in {**parts, "tokens": _tokens(read)}.items():
         found.update(_with_intervals(part, f"{identity}|{name}"))
@@ -318,6 +329,10 @@ def _nearest(references: Sequence[str], text: str | None) -> str:
     return references[int(np.argmin(divide(edits, words, math.inf)))]
 
 
-def _free_text(read: _Read) -> dict[str, _Part]:
-    scores = rouge_scores(read.texts, read.rows.reference)
-    return {"posts": _of_posts(read, MeanStatistic(scores), _rates(read))}
+def _free_text(read: _Read, encoder: Encoder | None) -> dict[str, _Part]:
+    references = read.rows.reference
+    of_posts: dict[str, Floats] = rouge_scores(read.texts, references)
+    if encoder is not None:
+        of_posts["bertscore_f1"] = bertscore_values(read.texts, references, encoder)
+    statistics = (MeanStatistic(of_posts), CorpusStatistic(read.texts, references), _rates(read))
+    return {"posts": _of_posts(read, *statistics)}

@@ -70,7 +70,11 @@ def test_the_grids_of_the_repository_are_valid():
         ),
         ("actors:", "actor:", ":9: models.demo-llava.resources.actor: unknown field 'actor'. Did you mean 'actors'? "),
         ("max_new_tokens:", "max_tokens:", ":6: tasks.sarcasm.max_tokens: unknown field 'max_tokens'. Did you mean "),
-        ("name: toy", "nmae: toy", ":1: nmae: unknown field 'nmae'. Did you mean 'name'? Allowed: data, datasets, "),
+        (
+            "name: toy",
+            "nmae: toy",
+            ":1: nmae: unknown field 'nmae'. Did you mean 'name'? Allowed: bertscore, data, datasets, ",
+        ),
     ],
     ids=["task", "model", "setting", "dataset", "field of resources", "field of a task", "field of the grid"],
 )
@@ -167,6 +171,16 @@ def test_a_setting_that_the_model_cannot_answer_is_refused(tmp_path):
 def test_an_unknown_variant_of_a_prompt_is_refused(tmp_path):
     message = refusal(tmp_path, "max_new_tokens: 8", "prompt: tweets")
     assert ":6: tasks.sarcasm.prompt: unknown variant of the prompt 'tweets'. Did you mean 'tweet'?" in message
+
+
+def test_scoring_a_task_without_labels_is_refused(tmp_path):
+    message = refusal(tmp_path, "  humor:", "  ocr: {scored: true}")
+    assert ":5: tasks.ocr.scored: ocr has no labels whose probability could be told. Remove it; with: " in message
+    assert load(tmp_path, GRID.replace("  humor:", "  humor: {scored: true}")).tasks["humor"].scored
+
+
+def test_an_encoder_needs_a_layer(tmp_path):
+    assert "bertscore.layer: Field required" in refusal(tmp_path, "name: toy", "name: toy\nbertscore: {encoder: x}")
 
 
 def test_a_models_task_outside_the_grid_is_refused(tmp_path):

@@ -75,6 +75,21 @@ def test_random_tells_posts_with_the_same_prompt_apart_by_their_pictures() -> No
     assert said == [ask(engine, request("humor", with_image=True), image_sha256=str(i)) for i in range(30)]
 
 
+@pytest.mark.parametrize("kind", [MajorityEngine, lambda fit, answers: RandomEngine(fit, answers, seed=0)])
+def test_labels_are_scored_by_their_frequency_in_train(kind) -> None:
+    asked = Request("zero_shot", "humor", "?", False, 8, labels=ANSWERS["humor"])
+    plain = request("humor")
+    [scored, unscored] = kind(fit_baseline(TRAIN), ANSWERS).answer([PreparedPost("p", None, None, (asked, plain))])
+    assert scored.label_scores == {"humorous": pytest.approx(2 / 3), "not_humorous": pytest.approx(1 / 3)}
+    assert unscored.label_scores is None
+
+
+def test_a_label_that_train_lacks_has_no_probability() -> None:
+    asked = Request("zero_shot", "sentiment", "?", False, 8, labels=ANSWERS["sentiment"])
+    [answer] = MajorityEngine(fit_baseline(TRAIN), ANSWERS).answer([PreparedPost("p", None, None, (asked,))])
+    assert answer.label_scores == {"positive": 0, "neutral": 1, "negative": 0}
+
+
 def test_a_task_without_targets_gets_an_error_and_its_neighbour_an_answer() -> None:
     engine = MajorityEngine(fit_baseline(TRAIN), ANSWERS)
     missing, there = engine.answer([PreparedPost("p", None, None, (request("sarcasm"), request("humor")))])

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -66,6 +67,13 @@ def test_answers_in_any_order_reach_their_own_rows(unit, change):
         if row["error"] is None:
             assert row["output"] == f"{row['post_key']} {row['task']} {row['setting']}"
             assert row["label_scores"] == [("a", 0.3), ("b", 0.7)]
+
+
+def test_the_score_is_that_of_the_tasks_positive_label(unit):
+    scores = {"humorous": 0.7, "sarcastic": 0.2}
+    rows = answered(unit, Echo(lambda answers: [dataclasses.replace(a, label_scores=scores) for a in answers]))
+    found = {(row["task"], row["score"]) for row in rows if row["error"] is None}
+    assert found == {("humor", 0.7), ("sarcasm", 0.2)}
 
 
 def test_a_request_that_cannot_be_asked_is_a_row_with_its_error(unit):

@@ -70,6 +70,12 @@ def test_a_row_key_changes_with_each_part_of_what_answers(field):
     assert row_key({**MODEL, "further": None}, **ASKED) != row_key(MODEL, **ASKED)
 
 
+def test_a_row_key_changes_with_the_labels_that_are_scored():
+    keys = [row_key(MODEL, **ASKED, labels=labels) for labels in (None, {"a": "yes"}, {"a": "no"}, {"b": "yes"})]
+    assert len(set(keys)) == 4
+    assert keys[0] == row_key(MODEL, **ASKED)
+
+
 def test_no_picture_is_another_question_than_any_picture():
     assert row_key(MODEL, **{**ASKED, "image_sha256": None}) != row_key(MODEL, **{**ASKED, "image_sha256": ""})
 

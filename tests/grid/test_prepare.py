@@ -178,6 +178,20 @@ def test_a_unit_survives_its_way_through_ray(toy):
     assert all(np.array_equal(back.pictures[post], pixels) for post, pixels in unit.pictures.items())
 
 
+def test_labels_go_along_where_they_are_scored(toy):
+    unit = prepared(toy.memes[:1], replace(HUMOR, scored=True), SARCASM)
+    posts, _ = PreparedUnit.from_row(unit.to_row()).askable()
+    scored, plain = posts[0].requests
+    assert scored.labels == {"humorous": "humorous", "not_humorous": "not_humorous"}
+    assert plain.labels is None
+
+
+def test_scoring_changes_the_key(toy):
+    scored, plain = prepared(toy.memes[:1], replace(HUMOR, scored=True), HUMOR).requests
+    assert scored["row_key"] != plain["row_key"]
+    assert scored["prompt"] == plain["prompt"]
+
+
 def test_an_engine_is_asked_what_carries_no_error(toy):
     unit = prepared(toy.memes, HUMOR, TEXT_ONLY)
     posts, positions = unit.askable()

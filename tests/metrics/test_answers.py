@@ -2,7 +2,22 @@
 
 import math
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mmsoc_ray.metrics import output_tokens_mean, refusal_rate, success_rate
+
+
+@given(st.lists(st.tuples(st.none() | st.text(max_size=2), st.booleans(), st.none() | st.integers(0, 999)), min_size=1))
+def test_rates_are_means(posts: list[tuple[str | None, bool, int | None]]) -> None:
+    parsed, refused, tokens = zip(*posts, strict=True)
+    assert success_rate(parsed) == pytest.approx(np.mean([value is not None for value in parsed]), abs=1e-12)
+    assert refusal_rate(refused) == pytest.approx(np.mean(refused), abs=1e-12)
+    mean = np.nanmean([np.nan, *(np.nan if count is None else count for count in tokens)]) if any(tokens) else None
+    if mean is not None:
+        assert output_tokens_mean(tokens) == pytest.approx(mean, abs=1e-12)
 
 
 def test_success_is_what_the_parser_could_read() -> None:

@@ -15,10 +15,16 @@ from mmsoc_ray.metrics import (
     classification_values,
     confusion_counts,
     macro_f1,
+    macro_precision,
+    macro_recall,
     mcc,
     micro_f1,
+    micro_precision,
+    micro_recall,
     per_class_scores,
     weighted_f1,
+    weighted_precision,
+    weighted_recall,
 )
 
 LABELS = ("a", "b", "c")
@@ -39,7 +45,14 @@ def by_definition(true: Sequence[str], said: Sequence[str | None], labels: Seque
     false = sum(p is not None and t != p for t, p in pairs)
     misses = sum(t != p for t, p in pairs)
     present = sorted(set(true))
+    pooled_precision, support = hits / (hits + false) if hits + false else 0.0, [true.count(label) for label in labels]
     values = {
+        "macro_precision": sum(precision.values()) / len(labels),
+        "macro_recall": sum(recall.values()) / len(labels),
+        "micro_precision": pooled_precision,
+        "micro_recall": hits / (hits + misses),
+        "weighted_precision": sum(precision[t] for t in true) / len(true),
+        "weighted_recall": sum(n * recall[label] for n, label in zip(support, labels, strict=True)) / sum(support),
         "accuracy": hits / len(pairs),
         "balanced_accuracy": sum(recall[label] for label in present) / len(present),
         "macro_f1": sum(f1.values()) / len(labels),
@@ -70,6 +83,12 @@ def _correlation(pairs: list[tuple[str, str | None]], classes: Sequence[str | No
 
 def by_functions(true: Sequence[str], said: Sequence[str | None], labels: Sequence[str]) -> dict[str, float]:
     values = {
+        "macro_precision": macro_precision(true, said, labels),
+        "macro_recall": macro_recall(true, said, labels),
+        "micro_precision": micro_precision(true, said, labels),
+        "micro_recall": micro_recall(true, said, labels),
+        "weighted_precision": weighted_precision(true, said, labels),
+        "weighted_recall": weighted_recall(true, said, labels),
         "accuracy": accuracy(true, said, labels),
         "balanced_accuracy": balanced_accuracy(true, said, labels),
         "macro_f1": macro_f1(true, said, labels),

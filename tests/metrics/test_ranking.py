@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,18 @@ def test_ranking_follows_its_definition(posts: list[tuple[bool, float]]) -> None
     values = RankingStatistic(truth, scores)(np.ones((1, len(posts)), np.int64))
     assert values["auroc"][0] == pytest.approx(area, abs=1e-12, nan_ok=True)
     assert values["average_precision"][0] == pytest.approx(precision, abs=1e-12, nan_ok=True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(POSTS)
+def test_the_area_is_mann_whitneys_statistic(posts: list[tuple[bool, float]]) -> None:
+    truth, scores = [yes for yes, _ in posts], [0.5 if math.isnan(score) else score for _, score in posts]
+    if all(truth) or not any(truth):
+        return
+    above = [score for score, yes in zip(scores, truth, strict=True) if yes]
+    below = [score for score, yes in zip(scores, truth, strict=True) if not yes]
+    area = scipy.stats.mannwhitneyu(above, below).statistic / (len(above) * len(below))
+    assert auroc(truth, scores) == pytest.approx(area, abs=1e-12)
 
 
 @settings(max_examples=100, deadline=None)

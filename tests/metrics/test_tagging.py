@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 
 from mmsoc_ray.metrics import (
     TagStatistic,
@@ -73,6 +74,21 @@ def test_metrics_follow_their_definitions(posts: list[tuple[set[str], set[str] |
         "hamming_loss": hamming_loss(references, predictions),
     }
     assert values == pytest.approx(by_definition(posts), abs=1e-12, nan_ok=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SETS)
+def test_metrics_agree_with_scikit_learn(posts: list[tuple[set[str], set[str] | None]]) -> None:
+    tags = sorted(TAGS)
+    true, said = (np.asarray([[tag in (post[side] or ()) for tag in tags] for post in posts]) for side in (0, 1))
+    references, predictions = [true for true, _ in posts], [said for _, said in posts]
+    f1 = {name: sk.f1_score(true, said, average=name, zero_division=0) for name in ("samples", "micro", "macro")}
+    assert sample_f1(references, predictions) == pytest.approx(f1["samples"], abs=1e-12)
+    assert tag_micro_f1(references, predictions) == pytest.approx(f1["micro"], abs=1e-12)
+    assert tag_macro_f1(references, predictions, tags) == pytest.approx(f1["macro"], abs=1e-12)
+    assert hamming_loss(references, predictions, tags) == pytest.approx(sk.hamming_loss(true, said), abs=1e-12)
+    overlap = sk.jaccard_score(true, said, average="samples", zero_division=0)
+    assert jaccard(references, predictions) == pytest.approx(overlap, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

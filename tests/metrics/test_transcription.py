@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import jiwer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,23 @@ def test_rates_follow_the_recurrence(posts: list[tuple[str, str | None]]) -> Non
     letter_rate = sum(distance(a, b) for a, b in pairs) / letters if letters else math.nan
     assert word_error_rate(true, said) == pytest.approx(word_rate, abs=1e-12, nan_ok=True)
     assert character_error_rate(true, said) == pytest.approx(letter_rate, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.one_of(st.none(), TEXTS)), min_size=1, max_size=6))
+def test_exact_matches_are_the_posts_without_an_edit(posts: list[tuple[str, str | None]]) -> None:
+    pairs = [(normalise_text(a), None if b is None else normalise_text(b)) for a, b in posts]
+    share = sum(b is not None and distance(a, b) == 0 for a, b in pairs) / len(pairs)
+    assert exact_match([a for a, _ in posts], [b for _, b in posts]) == pytest.approx(share, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(max_size=12), st.text(max_size=12)), min_size=1, max_size=5))
+def test_any_text_scores_as_by_jiwer_over_the_corpus(posts: list[tuple[str, str]]) -> None:
+    true, said = ([normalise_text(post[side]) for post in posts] for side in (0, 1))
+    if any(text for text in true):
+        assert character_error_rate(true, said) == pytest.approx(jiwer.cer(true, said), abs=1e-12)
+        assert word_error_rate(true, said) == pytest.approx(jiwer.wer(true, said), abs=1e-12)
 
 
 def test_an_unparsed_answer_deletes_all_words() -> None:

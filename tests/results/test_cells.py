@@ -18,6 +18,7 @@ from mmsoc_ray.metrics import (
     word_error_rate,
 )
 from mmsoc_ray.results.cells import HEADLINE, CellRows, CellScores, higher_is_better, score_cell
+from mmsoc_ray.results.footnotes import METRIC_MEANINGS
 from mmsoc_ray.tasks import TASKS, get_task
 
 HUMOR = get_task("humor")
@@ -70,9 +71,17 @@ def test_every_metric_of_a_task_stands_in_its_order(name: str) -> None:
     task = TASKS[name]
     reference = [task.labels[0]] if task.labels else ["a text"]
     scores = score_cell(task, rows([reference] * 3, ["x", None, "a text"]), identity="x")
-    unscored = ("auroc", "average_precision", "log_loss", "ece")
+    unscored = ("auroc", "average_precision", "log_loss", "ece", "bertscore_f1")
     assert [metric.name for metric in scores.metrics] == [metric for metric in task.metrics if metric not in unscored]
     assert HEADLINE[name] in values(scores)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_metric_of_a_task_has_a_meaning_and_those_of_a_label_a_name(name: str) -> None:
+    task = TASKS[name]
+    of_labels = {f"{what}_{label}" for label in task.labels for what in ("f1", "precision", "recall")}
+    assert set(task.metrics) - of_labels <= set(METRIC_MEANINGS)
+    assert of_labels <= set(task.metrics)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

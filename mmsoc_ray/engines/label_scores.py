@@ -1,0 +1,184 @@
+"""Label scores: how probable the model itself finds each label, from its logits at the place of the answer.
+
+The score of a label is the natural logarithm of the probability that the answer begins with the label's answer word:
+the sum over the word's tokens of their log-probabilities, each given the whole prompt and the tokens before it. It is
+not divided by the word's length, and whatever may follow the word counts for it. The probability of a label is the
+softmax of these sums over the labels of the task: its share of what the model gives to all of them.
+
+A word's tokens are those that the tokenizer makes of it behind the wrapped prompt. A space goes before the word unless
+the prompt ends in white space or in a control token: behind ``ASSISTANT:`` the word is `` humorous``, behind
+``<|im_start|>assistant`` and a line end it is ``humorous``. Where a token would span the end of the prompt, and for an
+encoder-decoder, whose answer stands apart, the word is tokenised alone. Another spelling of a label (capitals, quotes)
+counts nothing.
+
+Sums are taken in single precision over the logits as they come, whatever the dtype of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+import transformers
+
+from mmsoc_ray.engines.checkpoint import Checkpoint
+from mmsoc_ray.engines.encoded import EncodedRequest
+
+TAIL_CHARACTERS = 64
+"""So much of the prompt's end decides how the tokenizer splits a word behind it."""
+
+LabelTokens = Mapping[str, tuple[int, ...]]
+LabelScores = dict[str, float]
+
+_library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
+
+
+class LabelScorer:
+    """Scores the labels of requests with a loaded checkpoint.
+
+    In one pass with the generation, over its keys and values of the prompt, where the decoding is greedy and the
+    architecture attends to all of them at fixed positions (``shared_prefix.can_share``): one short forward per label.
+    Elsewhere (beam search, encoder-decoders, sliding windows, recurrent states) each label's word is forced upon a
+    greedy generation from the prompt, which costs a pass over the prompt per label.
+    """
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        self._loaded = loaded
+        self._answers_apart = bool(loaded.text_model.config.is_encoder_decoder)
+        self._word_tokens = lru_cache(maxsize=4096)(self._split)
+
+    def tokens(self, prompt: str, labels: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+        """Return the tokens of each label's answer word behind a wrapped prompt.
+
+        Args:
+            prompt: The whole prompt, wrapped.
+            labels: Label to answer word.
+
+        Raises:
+            ValueError: The tokenizer makes nothing of a word.
+        """
+        tail = "" if self._answers_apart else prompt[-TAIL_CHARACTERS:]
+        return {label: self._word_tokens(tail, word) for label, word in labels.items()}
+
+    def _split(self, tail: str, word: str) -> tuple[int, ...]:
+        before = self._encode(tail)
+        in_control = bool(before) and before[-1] in self._loaded.tokenizer.added_tokens_decoder
+        spaced = word if not tail or tail[-1].isspace() or in_control else f" {word}"
+        whole = self._encode(tail + spaced)
+        found = whole[len(before) :] if whole[: len(before)] == before else self._encode(word)
+        if not found:
+            raise ValueError(f"the tokenizer makes no token of the answer word {word!r}: its label cannot be scored")
+        return tuple(found)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False) if text else []
+        return ids
+
+    def new_cache(self, requests: Sequence[EncodedRequest]) -> dict[str, Any]:
+        """Return the argument that lets ``generate`` leave keys and values of whole prompts behind, or nothing."""
+        plain = requests[0].token_inputs.keys() == {"input_ids", "attention_mask"}
+        if not (self._loaded.shares_prefixes and plain and any(request.label_tokens for request in requests)):
+            return {}
+        return {
+            "past_key_values": _library.DynamicCache(config=self._loaded.model.config.get_text_config(decoder=True))
+        }
+
+    def scores(
+        self, model: Any, inputs: Mapping[str, Any], requests: Sequence[EncodedRequest]
+    ) -> list[LabelScores | None]:
+        """Return the labels' probabilities for each request of a batch; None for one that is not scored.
+
+        None too where the model's logits are no numbers.
+
+        Args:
+            model: What answered.
+            inputs: What ``generate`` was given; its ``past_key_values``, if any, hold the prompts by now.
+            requests: A request for each row.
+        """
+        asked = [list((request.label_tokens or {}).values()) for request in requests]
+        if not any(asked):
+            return [None] * len(requests)
+        places = range(max(map(len, asked)))
+        # Rows with fewer labels, or none, are given a token that nothing is read from.
+        words = [[row[place] if place < len(row) else (0,) for row in asked] for place in places]
+        if "past_key_values" in inputs:
+            prompt = _PromptCache(inputs)
+            sums = [prompt.log_probabilities(model, of_rows) for of_rows in words]
+        else:
+            sums = [self._forced(model, inputs, of_rows) for of_rows in words]
+        rows = torch.stack(sums, dim=1).tolist()
+        return [_probabilities(request.label_tokens, row) for request, row in zip(requests, rows, strict=True)]
+
+    def _forced(self, model: Any, inputs: Mapping[str, Any], words: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        forced = _ForcedWords(words)
+        config = _library.GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max(map(len, words)),
+            pad_token_id=self._loaded.pad_token_id,
+            bos_token_id=self._loaded.tokenizer.bos_token_id,
+            decoder_start_token_id=self._loaded.model.generation_config.decoder_start_token_id,
+        )
+        model.generate(**inputs, generation_config=config, logits_processor=[forced])
+        return forced.sums
+
+
+class _PromptCache:
+    """Keys and values of a batch's prompts but for their last tokens, which give the first logits again."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self._mask = inputs["attention_mask"]
+        self._last = inputs["input_ids"][:, -1:]
+        kept = self._mask.shape[1] - 1
+        layers = inputs["past_key_values"].layers
+        self._layers = [(layer.keys[:, :, :kept], layer.values[:, :, :kept]) for layer in layers]
+
+    def log_probabilities(self, model: Any, words: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """Return the sum of the log-probabilities of one word for each row, shape (rows,)."""
+        targets, counted = _padded(words, self._last.device)  # (rows, longest word)
+        mask = torch.cat([self._mask, torch.ones_like(targets[:, 1:])], dim=1)
+        logits = model(
+            input_ids=torch.cat([self._last, targets[:, :-1]], dim=1),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(dim=1) - 1)[:, -targets.shape[1] :],
+            # A new cache over the same tensors: growing it makes new ones.
+            past_key_values=_library.DynamicCache(self._layers),
+            use_cache=True,
+        ).logits
+        of_targets = torch.log_softmax(logits.float(), dim=-1).gather(2, targets[:, :, None])[:, :, 0]
+        return torch.where(counted, of_targets, 0.0).sum(dim=1)
+
+
+class _ForcedWords(transformers.LogitsProcessor):  # type: ignore[misc]
+    """Lets every row say its word, and sums the log-probabilities that the model gave to it."""
+
+    def __init__(self, words: Sequence[tuple[int, ...]]) -> None:
+        self._words = words
+        self._step = 0
+        self.sums = torch.zeros(len(words))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        targets, counted = _padded(self._words, scores.device)
+        target, counts = targets[:, self._step, None], counted[:, self._step]
+        found = torch.log_softmax(scores.float(), dim=-1).gather(1, target)[:, 0]
+        self.sums = self.sums.to(scores.device) + torch.where(counts, found, 0.0)
+        self._step += 1
+        return torch.full_like(scores, -torch.inf).scatter(1, target, 0.0)
+
+
+def _padded(words: Sequence[tuple[int, ...]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the words' tokens, filled up on the right, and which of them count: shape (rows, longest word)."""
+    width = max(map(len, words))
+    targets = torch.tensor([[*word, *[0] * (width - len(word))] for word in words], device=device)
+    lengths = torch.tensor([len(word) for word in words], device=device)
+    return targets, torch.arange(width, device=device) < lengths[:, None]
+
+
+def _probabilities(label_tokens: LabelTokens | None, sums: Sequence[float]) -> LabelScores | None:
+    """Return the softmax over the labels, in double precision."""
+    if not label_tokens:
+        return None
+    shares = torch.softmax(torch.tensor(sums[: len(label_tokens)], dtype=torch.float64), dim=0)
+    return dict(zip(label_tokens, shares.tolist(), strict=True)) if bool(shares.isfinite().all()) else None
