@@ -12,7 +12,7 @@ from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import get_model, model_names
 from mmsoc_ray.models.entry import EngineName
-from mmsoc_ray.tasks import TASKS, check_setting
+from mmsoc_ray.tasks import TASKS, ParsePolicy, check_setting
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 """Names become parts of file paths: letters, digits, dot, hyphen and underscore."""
@@ -57,11 +57,13 @@ class TaskChoice(_Strict):
         prompt: Named variant of the task's prompt.
         max_new_tokens: Answers are cut after so many tokens; by default what the task says.
         datasets: Only these datasets, by default all that have targets for the task.
+        parse_policy: How tolerantly answers are read, by default that of ``defaults``.
     """
 
     prompt: str = "official"
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    parse_policy: ParsePolicy | None = None
 
 
 class ModelChoice(_Strict):
@@ -99,6 +101,7 @@ class Defaults(_Strict):
     fit_split: Name = "train"
     settings: tuple[str, ...] = Field(default=("zero_shot",), min_length=1)
     resources: Resources = Resources()
+    parse_policy: ParsePolicy = "lenient"
 
 
 class Grid(_Strict):
@@ -124,6 +127,10 @@ class Grid(_Strict):
     defaults: Defaults = Defaults()
     notes: tuple[str, ...] = ()
     seed: int = 0
+
+    def parse_policy(self, task: str) -> ParsePolicy:
+        """Return how tolerantly the answers to one of its tasks are read."""
+        return self.tasks[task].parse_policy or self.defaults.parse_policy
 
     @field_validator("datasets", "tasks", "models", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
 from mmsoc_ray.results.table import ResultRow
-from mmsoc_ray.tasks import get_task
+from mmsoc_ray.tasks import ParsePolicy, Task
 
 _READ = tuple(dict.fromkeys((*DIGESTED, "dataset", "split", "reference", "output_tokens")))
 
@@ -28,6 +28,8 @@ class CellJob:
         root_uri: Output root.
         run_folder: Folder of the run below it.
         cell: The cell.
+        task: Its task.
+        policy: How tolerantly its answers are read.
         files: Files of the units that hold its dataset's posts.
         expected: Planned number of posts.
         family: For the results table.
@@ -38,6 +40,8 @@ class CellJob:
     root_uri: str
     run_folder: str
     cell: Cell
+    task: Task
+    policy: ParsePolicy
     files: tuple[str, ...]
     expected: int
     family: str
@@ -85,7 +89,7 @@ def aggregate_cell(job: CellJob) -> CellResult:
         except ValueError as error:
             problem = str(error)
     result = CellResult(job.cell, job.expected, predictions.num_rows, rows, problem)
-    content = _cell_content(result, content_digest(predictions))
+    content = _cell_content(job, result, content_digest(predictions))
     path = f"{job.run_folder}/{job.cell.path}"
     if not root.exists(path) or root.read(path) != content:
         root.write(path, content)
@@ -119,7 +123,7 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
 
     columns = {name: predictions.column(name).to_pylist() for name in predictions.column_names}
     scores = score_cell(
-        get_task(job.cell.task),
+        job.task,
         CellRows(
             post_key=columns["post_key"],
             output=columns["output"],
@@ -129,6 +133,7 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
             label_scores=[None if scores is None else dict(scores) for scores in columns["label_scores"]],
         ),
         identity=job.cell.identity,
+        policy=job.policy,
     )
     source_digest = content_digest(predictions)
     return tuple(
@@ -155,13 +160,14 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
     )
 
 
-def _cell_content(result: CellResult, source_digest: str) -> bytes:
+def _cell_content(job: CellJob, result: CellResult, source_digest: str) -> bytes:
     cell, rows = result.cell, result.rows
     content: dict[str, Any] = {
         "cell": {name: getattr(cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")},
         "status": "complete" if result.complete else "incomplete",
         "expected": result.expected,
         "found": result.found,
+        "parse_policy": job.policy,
         "source_digest": source_digest,
     }
     if result.problem is not None:

@@ -17,9 +17,11 @@ from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.run_folder import RunFolder
+from mmsoc_ray.grid.scoring import scoring
 from mmsoc_ray.grid.seal import SealError, UnitSeal, count_unit, missing_units, seal_content
 from mmsoc_ray.interrupts import terminate_as_interrupt
 from mmsoc_ray.results.table import write_results
+from mmsoc_ray.tasks import get_task
 
 PLAN_VERSION = 1
 
@@ -78,14 +80,18 @@ class Run:
         return missing_units(present, [unit.unit_id for unit in model.plan.units()])
 
     def finished(self) -> bool:
-        """Whether all is there already: every unit, every seal, the table and its manifest."""
+        """Whether all is there already: every unit, every seal, the table as it is scored now, and its manifest."""
         return (
             self.root.exists(self.folder.manifest)
             and self.root.exists(self.folder.results)
             and all(self.root.exists(self.folder.seal(model.name, model.config)) for model in self.models)
             and not any(self.units_left(model) for model in self.models)
-            and json.loads(self.root.read(self.folder.manifest))["status"] == "complete"
+            and self._scored()
         )
+
+    def _scored(self) -> bool:
+        manifest = json.loads(self.root.read(self.folder.manifest))
+        return manifest["status"] == "complete" and manifest.get("scoring") == digest(scoring(self.plan.grid))
 
 
 def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: Callable[[str], None]) -> Run:
@@ -133,6 +139,9 @@ def _write_or_check_plan(run: Run) -> None:
             f"run id {run.folder.run_id!r} below {run.root.uri} stands for another configuration:\n  {shown}\n"
             f"Take another --run-id, or the grid and options that this one was started with."
         )
+    if stored.get("scoring") != content["scoring"]:
+        stored["scoring"] = content["scoring"]
+        run.root.write(run.folder.plan, json.dumps(stored, indent=1, sort_keys=True).encode())
 
 
 def _plan_content(run: Run) -> dict[str, Any]:
@@ -141,6 +150,7 @@ def _plan_content(run: Run) -> dict[str, Any]:
         "run_id": run.folder.run_id,
         "grid": run.plan.grid.name,
         "notes": list(run.plan.grid.notes),
+        "scoring": scoring(run.plan.grid),
         "configuration": {
             "limit": run.plan.limit,
             "seed": run.plan.grid.seed,
@@ -276,6 +286,8 @@ def _cell_jobs(run: Run) -> list[CellJob]:
                     root_uri=run.root.uri,
                     run_folder=run.folder.root,
                     cell=cell,
+                    task=get_task(cell.task),
+                    policy=run.plan.grid.parse_policy(cell.task),
                     files=tuple(files[cell.dataset]),
                     expected=posts,
                     family=model.plan.entry.family,
@@ -296,6 +308,7 @@ def _write_results(run: Run, cells: Sequence[CellResult]) -> None:
         "grid": run.plan.grid.name,
         "status": "incomplete" if incomplete else "complete",
         "results": {"file": run.folder.results, "sha256": hashlib.sha256(table).hexdigest()},
+        "scoring": digest(scoring(run.plan.grid)),
         "cells": len(cells),
         "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
         "models": {model.name: model.config for model in run.models},

@@ -3,6 +3,7 @@
 from mmsoc_ray.tasks.classification import classification
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
 from mmsoc_ray.tasks.parsing import (
+    PARSER_VERSION,
     AnswerParser,
     FreeTextParser,
     LabelParser,
@@ -18,6 +19,7 @@ from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_in
 
 __all__ = [
     "LABEL_RULES",
+    "PARSER_VERSION",
     "SETTINGS",
     "TASKS",
     "TEXT_WORDS",

@@ -1,0 +1,17 @@
+"""How a run's answers are scored: what may change without asking any model again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmsoc_ray.config import Grid
+from mmsoc_ray.tasks import PARSER_VERSION
+
+
+def scoring(grid: Grid) -> dict[str, Any]:
+    """Return how a grid's answers are read, as JSON.
+
+    It stands in the run's plan beside the configuration, not in it: a run that is called again with another parse
+    policy, or with a mended parser, keeps its answers and is scored anew.
+    """
+    return {"parser": PARSER_VERSION, "parse_policy": {task: grid.parse_policy(task) for task in sorted(grid.tasks)}}
