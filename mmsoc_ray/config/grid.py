@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
 from mmsoc_ray.errors import ConfigurationError, unknown_name
-from mmsoc_ray.models import get_model, model_names
+from mmsoc_ray.models import answerable, can_answer, get_model, model_names
 from mmsoc_ray.models.entry import EngineName
 from mmsoc_ray.tasks import TASKS, ParsePolicy, check_setting
 
@@ -43,7 +43,7 @@ class DatasetChoice(_Strict):
 
     Attributes:
         split: What is evaluated.
-        fit_split: What the baselines are fitted on.
+        fit_split: What the baselines are fitted on, and where few-shot examples come from.
     """
 
     split: Name | None = None
@@ -116,7 +116,7 @@ class Grid(_Strict):
         models: Models by name; a plain list takes each as it is.
         defaults: What holds where nothing else is said.
         notes: Lines shown beneath the results table.
-        seed: Seed of the ``random`` baseline and of the bootstrap.
+        seed: Seed of the ``random`` baseline and of the choice of few-shot examples.
     """
 
     name: Name
@@ -228,8 +228,8 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:
             yield problem
-        elif choice.checkpoint is None and setting not in get_model(name).settings:
-            allowed = ", ".join(get_model(name).settings)
+        elif choice.checkpoint is None and not can_answer(get_model(name), setting):
+            allowed = ", ".join(answerable(get_model(name)))
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
 
 

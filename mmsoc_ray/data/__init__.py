@@ -4,7 +4,7 @@ from mmsoc_ray.data.pictures import PictureError, decode_picture
 from mmsoc_ray.data.posts import POST_SCHEMA, Post
 from mmsoc_ray.data.shards import SplitManifest, read_manifest, split_folder, write_split
 from mmsoc_ray.data.storage import LocalStorage, S3Storage, Storage, open_storage
-from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_unit
+from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_texts, read_unit
 
 __all__ = [
     "POST_SCHEMA",
@@ -20,6 +20,7 @@ __all__ = [
     "plan_units",
     "read_manifest",
     "read_targets",
+    "read_texts",
     "read_unit",
     "split_folder",
     "write_split",

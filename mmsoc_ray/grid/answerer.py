@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.grid.keys import digest
-from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan
+from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
 from mmsoc_ray.models.entry import Dtype
 from mmsoc_ray.tasks import get_task
@@ -90,6 +90,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
             "dataset": question.dataset,
             "prompt": get_task(question.task).question(question.variant),
             "max_new_tokens": question.max_new_tokens,
+            **_examples(question),
         }
         for question in plan.questions
     ]
@@ -102,6 +103,11 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
         "words": words_digest if uses_words else None,
     }
+
+
+def _examples(question: Question) -> dict[str, str]:
+    shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
+    return {"examples": digest(shown)} if shown else {}
 
 
 def _planned_dtype(entry: ModelEntry, *, gpus: float) -> Dtype:

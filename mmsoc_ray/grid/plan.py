@@ -11,9 +11,9 @@ from typing import Any
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import ModelEntry, get_model
+from mmsoc_ray.models import ModelEntry, answerable, can_answer, get_model
 from mmsoc_ray.models.own import own_entry
-from mmsoc_ray.tasks import get_task
+from mmsoc_ray.tasks import Example, get_task, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
@@ -43,13 +43,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A task in a setting, as a model is asked it on one dataset."""
+    """A task in a setting, as a model is asked it on one dataset.
+
+    Attributes:
+        task: Name of the task.
+        setting: What the model is shown.
+        dataset: Whose posts are asked about.
+        variant: Which of the task's prompts.
+        max_new_tokens: Answers are cut after so many tokens.
+        examples: In ``few_shot_<k>``, once they are chosen: what stands before every prompt.
+    """
 
     task: str
     setting: str
     dataset: str
     variant: str
     max_new_tokens: int
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class ModelPlan:
         resources: What its engine pool takes.
         questions: What it is asked; questions of one dataset are asked together on each of its posts.
         datasets: The splits that it answers on.
-        fit: For a baseline: the splits that it is fitted on, by dataset.
+        fit: By dataset, the splits that a baseline is fitted on and that few-shot examples are taken from.
         limit: Only the first so many posts of each split.
     """
 
@@ -175,11 +185,11 @@ def _plan_model(
     limit: int | None,
 ) -> ModelPlan:
     entry = _entry(name, choice)
-    settings = choice.settings or tuple(s for s in grid.defaults.settings if s in entry.settings)
+    settings = choice.settings or tuple(s for s in grid.defaults.settings if can_answer(entry, s))
     if not settings:
         raise ConfigurationError(
             f"models.{name}.settings: {name} can answer in none of the default settings "
-            f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(entry.settings)}."
+            f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(answerable(entry))}."
         )
     questions = tuple(
         Question(
@@ -195,13 +205,31 @@ def _plan_model(
         for dataset in offers[task]
     )
     datasets = {dataset: manifests[dataset] for dataset in manifests if any(q.dataset == dataset for q in questions)}
-    fit = {}
-    if entry.engine == "baseline":
-        fit = {
-            dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
-            for dataset in datasets
-        }
+    fit = {
+        dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
+        for dataset in datasets
+        if entry.engine == "baseline" or any(q.dataset == dataset and shots(q.setting) for q in questions)
+    }
+    for question in questions:
+        if shots(question.setting):
+            _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, choice.resources or grid.defaults.resources, questions, datasets, fit, limit)
+
+
+def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:
+    """Refuse few-shot examples out of the evaluated split, or of a split with too few posts."""
+    where = f"datasets.{question.dataset}.fit_split: {fit.split!r}"
+    if fit.split == asked.split:
+        raise ConfigurationError(
+            f"{where} is also the split that is evaluated, and {question.setting} would show its answers. Name another "
+            f"fit_split."
+        )
+    there = fit.tasks.get(question.task, 0)
+    if there < shots(question.setting):
+        raise ConfigurationError(
+            f"{where} has {there} posts with a target for {question.task}, and {question.setting} takes "
+            f"{shots(question.setting)} of them. Take a smaller number or another fit_split."
+        )
 
 
 def _entry(name: str, choice: ModelChoice) -> ModelEntry:

@@ -13,6 +13,7 @@ from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
+from mmsoc_ray.grid.examples import choose_examples
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
@@ -111,6 +112,7 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
     folder = RunFolder(run_id)
     uses_words = any(q.setting == "with_ocr" for model in plan.models for q in model.questions)
     ocr = PictureReader().digest if uses_words else None
+    plan = choose_examples(plan, data, phase)
     models = []
     for model in plan.models:
         phase(f"preparing the checkpoint of {model.entry.name}")

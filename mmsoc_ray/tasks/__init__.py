@@ -1,6 +1,7 @@
 """The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
 from mmsoc_ray.tasks.classification import classification
+from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, right_answer, with_examples
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
 from mmsoc_ray.tasks.parsing import (
     PARSER_VERSION,
@@ -14,16 +15,19 @@ from mmsoc_ray.tasks.parsing import (
     normalise_tag,
 )
 from mmsoc_ray.tasks.registry import TASKS, get_task
-from mmsoc_ray.tasks.settings import SETTINGS, check_setting, shows_picture
+from mmsoc_ray.tasks.settings import NUMBERED_SETTINGS, SETTINGS, base_setting, check_setting, shots, shows_picture
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
 
 __all__ = [
     "LABEL_RULES",
+    "NUMBERED_SETTINGS",
     "PARSER_VERSION",
     "SETTINGS",
     "TASKS",
     "TEXT_WORDS",
     "AnswerParser",
+    "Example",
+    "ExampleChooser",
     "FreeTextParser",
     "LabelParser",
     "LabelRule",
@@ -34,12 +38,16 @@ __all__ = [
     "TagParser",
     "Task",
     "TaskKind",
+    "base_setting",
     "check_setting",
     "classification",
     "get_task",
     "label_words",
     "normalise_tag",
     "render",
+    "right_answer",
+    "shots",
     "shows_picture",
     "truncate_input",
+    "with_examples",
 ]
