@@ -16,7 +16,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.models import model_digest, resolve_checkpoint
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import TASKS
+from mmsoc_ray.tasks import TASKS, Task
 
 
 class UnitAnswerer:
@@ -97,7 +97,13 @@ def _columns(answer: Answer) -> dict[str, Any]:
 
 
 def open_answerer(
-    run_id: str, answerer: Answerer, data: Storage, fit: Mapping[str, Any], *, threads: int | None
+    run_id: str,
+    answerer: Answerer,
+    data: Storage,
+    fit: Mapping[str, Any],
+    *,
+    threads: int | None,
+    tasks: Mapping[str, Task] = TASKS,
 ) -> UnitAnswerer:
     """Load the model of an actor, on the node where the actor runs.
 
@@ -107,16 +113,22 @@ def open_answerer(
         data: Root of the datasets, to fit a baseline.
         fit: For a baseline: dataset to the manifest of the split that it is fitted on.
         threads: Threads with which an engine on the CPU computes.
+        tasks: For a baseline: the tasks that it is asked, by name.
 
     Raises:
         RuntimeError: Where the checkpoint on this node is another than the planned one.
     """
     entry = answerer.entry
     if entry.engine == "baseline":
-        answers = {task.name: task.answers for task in TASKS.values() if task.labels}
+        answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
+        kinds = {name: task.kind for name, task in tasks.items()}
         engines = {
             dataset: open_engine(
-                entry, fit=fit_baseline(read_targets(data, manifest)), answers=answers, seed=answerer.seed
+                entry,
+                fit=fit_baseline(read_targets(data, manifest)),
+                answers=answers,
+                kinds=kinds,
+                seed=answerer.seed,
             )
             for dataset, manifest in fit.items()
         }

@@ -10,7 +10,6 @@ from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
 from mmsoc_ray.models.entry import Dtype
-from mmsoc_ray.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,10 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
             "task": question.task,
             "setting": question.setting,
             "dataset": question.dataset,
-            "prompt": get_task(question.task).question(question.variant),
+            "prompt": question.definition.question(question.variant),
             "max_new_tokens": question.max_new_tokens,
             **_examples(question),
+            **_own_labels(question),
         }
         for question in plan.questions
     ]
@@ -108,6 +108,12 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
 def _examples(question: Question) -> dict[str, str]:
     shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
     return {"examples": digest(shown)} if shown else {}
+
+
+def _own_labels(question: Question) -> dict[str, Any]:
+    """Return what of a task of the user's own a baseline answers with; how answers are read is no part of it."""
+    own = question.own
+    return {} if own is None else {"kind": own.kind, "answers": dict(own.answers)}
 
 
 def _planned_dtype(entry: ModelEntry, *, gpus: float) -> Dtype:

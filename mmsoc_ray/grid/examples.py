@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mmsoc_ray.data import Storage, read_texts
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan, Question
-from mmsoc_ray.tasks import Example, ExampleChooser, get_task, shots
+from mmsoc_ray.tasks import Example, ExampleChooser, shots
 
 _Wanted = tuple[str, str, str, int]
 """(dataset, task, variant, k): what tells the examples of two questions apart."""
@@ -25,7 +25,7 @@ def choose_examples(plan: GridPlan, data: Storage, phase: Callable[[str], None])
         for dataset, manifest in model.fit.items():
             wanted = {_wanted(q): q for q in model.questions_on(dataset) if shots(q.setting)}
             choosers = {
-                key: ExampleChooser(get_task(q.task), q.variant, shots(q.setting), plan.grid.seed)
+                key: ExampleChooser(q.definition, q.variant, shots(q.setting), plan.grid.seed)
                 for key, q in wanted.items()
                 if key not in chosen
             }

@@ -13,7 +13,7 @@ from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manife
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import ModelEntry, answerable, can_answer, get_model
 from mmsoc_ray.models.own import own_entry
-from mmsoc_ray.tasks import Example, get_task, shots
+from mmsoc_ray.tasks import Example, Task, get_task, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
@@ -52,6 +52,7 @@ class Question:
         variant: Which of the task's prompts.
         max_new_tokens: Answers are cut after so many tokens.
         examples: In ``few_shot_<k>``, once they are chosen: what stands before every prompt.
+        own: The task, where it is not built in: it travels with the question to every worker.
     """
 
     task: str
@@ -60,6 +61,12 @@ class Question:
     variant: str
     max_new_tokens: int
     examples: tuple[Example, ...] = ()
+    own: Task | None = None
+
+    @property
+    def definition(self) -> Task:
+        """The task that is asked."""
+        return self.own or get_task(self.task)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,11 @@ class ModelPlan:
     def questions_on(self, dataset: str) -> tuple[Question, ...]:
         """Return the questions that are asked on a dataset's posts."""
         return tuple(question for question in self.questions if question.dataset == dataset)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks of its questions by name."""
+        return {question.task: question.definition for question in self.questions}
 
     def units(self) -> list[Unit]:
         """Return the units of all its datasets."""
@@ -191,13 +203,15 @@ def _plan_model(
             f"models.{name}.settings: {name} can answer in none of the default settings "
             f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(answerable(entry))}."
         )
+    own = {task: grid.own_task(task) for task in grid.tasks}
     questions = tuple(
         Question(
             task=task,
             setting=setting,
             dataset=dataset,
             variant=grid.tasks[task].prompt,
-            max_new_tokens=grid.tasks[task].max_new_tokens or get_task(task).max_new_tokens,
+            max_new_tokens=grid.tasks[task].max_new_tokens or (own[task] or get_task(task)).max_new_tokens,
+            own=own[task],
         )
         for setting in settings
         for task in grid.tasks

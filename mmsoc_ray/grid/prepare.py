@@ -13,7 +13,7 @@ from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.keys import row_key
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.wire import PreparedUnit
-from mmsoc_ray.tasks import base_setting, get_task, render, shows_picture, with_examples
+from mmsoc_ray.tasks import base_setting, render, shows_picture, with_examples
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Preparer:
         error = shown.error if with_image else None
         if question.setting == "with_ocr" and words is not None and error is None:
             error = words.error
-        task = get_task(question.task)
+        task = question.definition
         shown_as = base_setting(question.setting, sees_pictures=self._entry.sees_pictures)
         prompt = with_examples(
             render(task, post, shown_as, variant=question.variant, words=words.text if words is not None else None),

@@ -22,7 +22,6 @@ from mmsoc_ray.grid.scoring import scoring
 from mmsoc_ray.grid.seal import SealError, UnitSeal, count_unit, missing_units, seal_content
 from mmsoc_ray.interrupts import terminate_as_interrupt
 from mmsoc_ray.results.table import write_results
-from mmsoc_ray.tasks import get_task
 
 PLAN_VERSION = 1
 
@@ -92,7 +91,7 @@ class Run:
 
     def _scored(self) -> bool:
         manifest = json.loads(self.root.read(self.folder.manifest))
-        return manifest["status"] == "complete" and manifest.get("scoring") == digest(scoring(self.plan.grid))
+        return bool(manifest["status"] == "complete" and manifest.get("scoring") == digest(scoring(self.plan.grid)))
 
 
 def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: Callable[[str], None]) -> Run:
@@ -288,7 +287,7 @@ def _cell_jobs(run: Run) -> list[CellJob]:
                     root_uri=run.root.uri,
                     run_folder=run.folder.root,
                     cell=cell,
-                    task=get_task(cell.task),
+                    task=model.plan.tasks[cell.task],
                     policy=run.plan.grid.parse_policy(cell.task),
                     files=tuple(files[cell.dataset]),
                     expected=posts,

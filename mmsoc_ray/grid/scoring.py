@@ -12,6 +12,11 @@ def scoring(grid: Grid) -> dict[str, Any]:
     """Return how a grid's answers are read, as JSON.
 
     It stands in the run's plan beside the configuration, not in it: a run that is called again with another parse
-    policy, or with a mended parser, keeps its answers and is scored anew.
+    policy, other synonyms or metrics of a task of its own, or a mended parser, keeps its answers and is scored anew.
     """
-    return {"parser": PARSER_VERSION, "parse_policy": {task: grid.parse_policy(task) for task in sorted(grid.tasks)}}
+    policies = {task: grid.parse_policy(task) for task in sorted(grid.tasks)}
+    own = {
+        name: file.model_dump(mode="json", include={"labels", "positive", "metrics"})
+        for name, file in sorted(grid.own_tasks.items())
+    }
+    return {"parser": PARSER_VERSION, "parse_policy": policies} | ({"own_tasks": own} if own else {})

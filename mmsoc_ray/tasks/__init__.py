@@ -2,6 +2,7 @@
 
 from mmsoc_ray.tasks.classification import classification
 from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, right_answer, with_examples
+from mmsoc_ray.tasks.kinds import kind_metrics, kind_parser, kind_tokens
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
 from mmsoc_ray.tasks.parsing import (
     PARSER_VERSION,
@@ -42,6 +43,9 @@ __all__ = [
     "check_setting",
     "classification",
     "get_task",
+    "kind_metrics",
+    "kind_parser",
+    "kind_tokens",
     "label_words",
     "normalise_tag",
     "render",
