@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands.datasets import datasets_app
+from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
@@ -134,6 +136,8 @@ def table(
 
 data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(datasets_app, name="datasets")
 
 
 @data_app.command()
