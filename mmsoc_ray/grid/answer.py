@@ -13,6 +13,7 @@ from mmsoc_ray.data import Storage, read_targets
 from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.plan import BASE_ADAPTER
+from mmsoc_ray.grid.rounds import next_round
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.models import model_digest, resolve_checkpoint
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
@@ -36,17 +37,16 @@ class UnitAnswerer:
     def __call__(self, unit: PreparedUnit) -> pa.Table:
         """Return the predictions of a unit: a row of ``PREDICTION_SCHEMA`` per request, none missing, none twice.
 
+        Requests of self-improvement have a row for each of their rounds.
+
         Raises:
             RuntimeError: Where the engine leaves a request out or answers it twice.
         """
-        rows = [_unanswered(request) for request in unit.requests]
-        posts, positions = unit.askable()
-        if posts:
-            engine = self._engines[unit.requests[0]["dataset"]]
-            for position, answer in _answers(engine, posts, positions):
-                rows[position].update(answer)
-            for row in rows:
-                row["engine"], row["engine_version"] = engine.name, engine.version
+        rows = asked = self._ask(unit)
+        requests = unit.requests
+        while requests := tuple(next_round(self._answerer, requests, asked)):
+            asked = self._ask(dataclasses.replace(unit, requests=requests))
+            rows = rows + asked
         created_at = datetime.now(UTC)
         for row in rows:
             row.update(
@@ -57,6 +57,18 @@ class UnitAnswerer:
                 created_at=created_at,
             )
         return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
+
+    def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
+        """Answer the requests of one round, a row each."""
+        rows = [_unanswered(request) for request in unit.requests]
+        posts, positions = unit.askable()
+        if posts:
+            engine = self._engines[unit.requests[0]["dataset"]]
+            for position, answer in _answers(engine, posts, positions):
+                rows[position].update(answer)
+            for row in rows:
+                row["engine"], row["engine_version"] = engine.name, engine.version
+        return rows
 
 
 def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manife
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import ModelEntry, answerable, can_answer, get_model
 from mmsoc_ray.models.own import own_entry
-from mmsoc_ray.tasks import Example, Task, get_task, shots
+from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
@@ -67,6 +67,11 @@ class Question:
     def definition(self) -> Task:
         """The task that is asked."""
         return self.own or get_task(self.task)
+
+    @property
+    def rounds(self) -> int:
+        """How often each post is asked: more than once in ``self_improve_<k>``."""
+        return rounds(self.setting)
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,12 @@ class ModelPlan:
 
     @property
     def requests(self) -> int:
-        """Number of questions over all posts."""
-        return sum(self.posts(question.dataset) for question in self.questions)
+        """Number of questions over all posts, every round counted."""
+        return sum(self.posts(question.dataset) * question.rounds for question in self.questions)
+
+    def requests_per_post(self, dataset: str) -> int:
+        """Return how many rows each post of a dataset has."""
+        return sum(question.rounds for question in self.questions_on(dataset))
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ class _Preparer:
             ),
             "image_sha256": image_sha256,
             "prompt": prompt,
+            "question": task.question(question.variant) if question.rounds > 1 else None,
             "with_image": with_image,
             "max_new_tokens": question.max_new_tokens,
             "reference": list(post.targets[question.task]),

@@ -222,7 +222,7 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
     units = model.plan.units()
     left = set(run.units_left(model))
     todo = [unit for unit in units if unit.unit_id in left]
-    per_post = {dataset: len(model.plan.questions_on(dataset)) for dataset in model.plan.datasets}
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     done = [unit for unit in units if unit.unit_id not in left]
     progress.start_model(
         model.name,
@@ -257,7 +257,7 @@ def _seal_model(run: Run, model: PlannedModel, run_tasks: Callable[..., Any]) ->
     seal_path = run.folder.seal(model.name, model.config)
     if run.units_left(model) or run.root.exists(seal_path):
         return
-    per_post = {dataset: len(model.plan.questions_on(dataset)) for dataset in model.plan.datasets}
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     calls = [
         (
             run.root,

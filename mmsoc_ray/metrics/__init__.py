@@ -25,6 +25,7 @@ from mmsoc_ray.metrics.classification import (
     weighted_f1,
 )
 from mmsoc_ray.metrics.confusion import Counts, Floats, classification_values, confusion_counts, divide
+from mmsoc_ray.metrics.drift import drift
 from mmsoc_ray.metrics.overlap import rouge_1, rouge_2, rouge_l, rouge_scores
 from mmsoc_ray.metrics.ranking import (
     ProbabilityStatistic,
@@ -71,6 +72,7 @@ __all__ = [
     "classification_values",
     "confusion_counts",
     "divide",
+    "drift",
     "edit_counts",
     "exact_match",
     "expected_calibration_error",

@@ -14,10 +14,11 @@ def metric_definition(metric: str, *, tags: bool = False) -> str:
     """Return what a metric means; empty where no function of the package bears its name.
 
     Args:
-        metric: Name in the results table, for example ``macro_f1`` or ``f1_humorous``.
+        metric: Name in the results table, for example ``macro_f1``, ``f1_humorous`` or ``macro_f1@round_2``.
         tags: Whether it scores sets of tags, where some names have a definition of their own.
     """
     package = import_module("mmsoc_ray.metrics")
+    metric = metric.partition("@")[0]
     name = _OF_TAGS.get(metric, metric) if tags else _ALIASES.get(metric, metric)
     function = getattr(package, name, None)
     if function is not None:

@@ -24,9 +24,17 @@ METRIC_MEANINGS = {
 }
 
 
+OF_ROUNDS = (
+    "self_improve_<k>: scores of the last of k rounds; the results file has <metric>@round_<r> for every round and "
+    "drift@round_<r>, how far the answers have moved away from the reference since round 0."
+)
+
+
 def footnotes(overview: Overview, notes: Sequence[str] = ()) -> list[str]:
     """Return the lines beneath the table: metrics, interval and marks, then the caller's notes."""
     lines = [*_metrics(overview), _marks(overview)]
+    if any(line.setting.startswith("self_improve_") for line in overview.lines):
+        lines.append(OF_ROUNDS)
     return [*lines, *(printable(note) for note in notes)]
 
 

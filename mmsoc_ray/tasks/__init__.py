@@ -16,7 +16,16 @@ from mmsoc_ray.tasks.parsing import (
     normalise_tag,
 )
 from mmsoc_ray.tasks.registry import TASKS, get_task
-from mmsoc_ray.tasks.settings import NUMBERED_SETTINGS, SETTINGS, base_setting, check_setting, shots, shows_picture
+from mmsoc_ray.tasks.self_improve import improve_prompt
+from mmsoc_ray.tasks.settings import (
+    NUMBERED_SETTINGS,
+    SETTINGS,
+    base_setting,
+    check_setting,
+    rounds,
+    shots,
+    shows_picture,
+)
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
 
 __all__ = [
@@ -43,6 +52,7 @@ __all__ = [
     "check_setting",
     "classification",
     "get_task",
+    "improve_prompt",
     "kind_metrics",
     "kind_parser",
     "kind_tokens",
@@ -50,6 +60,7 @@ __all__ = [
     "normalise_tag",
     "render",
     "right_answer",
+    "rounds",
     "shots",
     "shows_picture",
     "truncate_input",

@@ -16,11 +16,14 @@ SETTINGS: dict[str, str] = {
 NUMBERED_SETTINGS: dict[str, str] = {
     "few_shot_<k>": "as zero_shot (text_only to a model that sees no pictures), after k posts of the fit split with "
     "their texts and right answers, without their pictures",
+    "self_improve_<k>": "as zero_shot (text_only to a model that sees no pictures); then, for k rounds, the model's "
+    "last answer is given back and the question asked again",
 }
 """Known settings with a number, which counts without leading zeros, and what each shows."""
 
-MOST: dict[str, int] = {"few_shot": 16}
-"""Greatest number of each numbered setting. Our choice: sixteen texts of 128 words fill a context of 4,096 tokens."""
+MOST: dict[str, int] = {"few_shot": 16, "self_improve": 10}
+"""Greatest number of each numbered setting. Our choice: sixteen texts of 128 words fill a context of 4,096 tokens, and
+every round costs as much as a zero-shot run (MM-Soc's code has two by default)."""
 
 WITHOUT_PICTURE = frozenset({"text_only"})
 
@@ -38,7 +41,7 @@ def check_setting(setting: str) -> str:
     kind, number = _parts(setting)
     if kind in MOST:
         if not 1 <= number <= MOST[kind]:
-            raise ValueError(f"setting {setting!r}: its number must be from 1 to {MOST[kind]}, for example {kind}_4")
+            raise ValueError(f"setting {setting!r}: its number must be from 1 to {MOST[kind]}, for example {kind}_2")
         return setting
     known = (*SETTINGS, *NUMBERED_SETTINGS)
     close = difflib.get_close_matches(setting, known, n=1)
@@ -55,6 +58,12 @@ def shots(setting: str) -> int:
     """Return k of ``few_shot_<k>``; 0 for every other setting."""
     kind, number = _parts(setting)
     return number if kind == "few_shot" else 0
+
+
+def rounds(setting: str) -> int:
+    """Return how often a post is asked: k + 1 times in ``self_improve_<k>``, else once."""
+    kind, number = _parts(setting)
+    return 1 + number if kind == "self_improve" else 1
 
 
 def base_setting(setting: str, *, sees_pictures: bool = True) -> str:

@@ -107,7 +107,7 @@ def test_examples_stand_before_the_question_each_with_its_answer() -> None:
 
 @pytest.mark.parametrize("setting", ["few_shot", "few_shot_0", "few_shot_17", "few_shot_99999"])
 def test_a_number_out_of_bounds_is_refused_with_the_bounds(setting: str) -> None:
-    with pytest.raises(ValueError, match=f"'{setting}': its number must be from 1 to 16, for example few_shot_4"):
+    with pytest.raises(ValueError, match=f"'{setting}': its number must be from 1 to 16, for example few_shot_2"):
         check_setting(setting)
 
 
