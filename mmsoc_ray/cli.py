@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands.data import data_app
+from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
 from mmsoc_ray.commands.options import EndpointOption
+from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
@@ -146,6 +148,8 @@ def table(
 
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(datasets_app, name="datasets")
 
 
 def _plan(

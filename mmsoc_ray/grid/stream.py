@@ -120,7 +120,12 @@ class EngineActor:
     def __init__(self, pipeline: Pipeline) -> None:
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
         self._answerer = open_answerer(
-            pipeline.run_id, pipeline.answerer, open_storage(pipeline.data_uri), pipeline.fit, threads=threads
+            pipeline.run_id,
+            pipeline.answerer,
+            open_storage(pipeline.data_uri),
+            pipeline.fit,
+            threads=threads,
+            tasks={q.task: q.definition for questions in pipeline.questions.values() for q in questions},
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -92,10 +92,10 @@ def test_baselines_are_fitted_on_the_train_split_of_each_dataset(grid):
 
 
 def test_a_model_without_settings_of_its_own_takes_the_defaults_that_it_can_answer(toy, tmp_path):
-    models = f"  tiny: {{checkpoint: {toy.checkpoint}}}\ndefaults: {{settings: [few_shot_9, text_only]}}"
-    with pytest.raises(ConfigurationError, match=r"defaults\.settings: unknown setting 'few_shot_9'"):
+    models = f"  tiny: {{checkpoint: {toy.checkpoint}}}\ndefaults: {{settings: [few_shots_9, text_only]}}"
+    with pytest.raises(ConfigurationError, match=r"defaults\.settings: unknown setting 'few_shots_9'"):
         planned(toy.grid(tmp_path / "a.yaml", models=models))
-    models = models.replace("few_shot_9, ", "")
+    models = models.replace("few_shots_9, ", "")
     assert {cell.setting for cell in planned(toy.grid(tmp_path / "b.yaml", models=models)).cells()} == {"text_only"}
     with pytest.raises(
         ConfigurationError, match=r"models.majority.settings: majority can answer in none of the default"
