@@ -32,7 +32,7 @@ BETWEEN = frozenset(_BETWEEN.split())
 MARKERS = frozenset(("answer", "label", "classification", "verdict", "category", "prediction", "conclusion"))
 UNDECIDED = frozenset(("whether", "if"))
 """A label after one of these, as in "hard to say whether it is humorous", is no claim; it reaches as a negator does."""
-TO_THE_QUESTION = ("to", "the", "question")
+TO_THE_QUESTION = (("to", "the", "question"), ("to", "this", "question"), ("to", "your", "question"))
 """May stand between a marker and its link: "the answer to the question is no"."""
 LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
 AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
@@ -211,8 +211,8 @@ def announced(answer: Reading, words: LabelWords) -> frozenset[str] | None:
         # The last marker only: what stands after an earlier one holds the later one too.
         last = max((at for at, word in enumerate(said) if word in MARKERS), default=len(said))
         links = last + 1
-        if tuple(said[links : links + len(TO_THE_QUESTION)]) == TO_THE_QUESTION:
-            links += len(TO_THE_QUESTION)
+        if tuple(said[links : links + 3]) in TO_THE_QUESTION:
+            links += 3
         after = links
         while links < len(said) and said[links] in LINKS:
             links += 1

@@ -82,6 +82,7 @@ NOT_HUMOROUS = [
     "Not at all, it states a fact.",
     "Absolutely not.",
     "I would say no.",
+    "The answer to this question is no.",
 ]
 
 UNPARSED = [
