@@ -219,7 +219,7 @@ def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[
     variants = ("official", *TASKS[name].variants)
     if choice.prompt not in variants:
         yield (*location, "prompt"), str(unknown_name("variant of the prompt", choice.prompt, variants))
-    if choice.scored and not TASKS[name].labels:
+    if choice.scored and name in TASKS and not TASKS[name].labels:
         labelled = ", ".join(task.name for task in TASKS.values() if task.labels)
         yield (
             (*location, "scored"),
