@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
@@ -51,12 +52,17 @@ def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
     """Resolve a planned model: find or make its checkpoint, and take its digest.
 
     Raises:
-        ConfigurationError: Where the checkpoint cannot be had.
+        ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
     """
     entry = plan.entry
     fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
     if entry.engine == "baseline":
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
+    if entry.engine != "transformers":
+        raise ConfigurationError(
+            f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version, and no other loads this "
+            f"model. Leave it out: name the others with --models."
+        )
     return Answerer(
         entry,
         dtype=_planned_dtype(entry, gpus=plan.resources.gpus),

@@ -6,6 +6,7 @@ import pytest
 
 from mmsoc_ray.config import load_grid
 from mmsoc_ray.data import Storage, open_storage, write_split
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.answerer import configuration, resolve_answerer
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import plan_grid
@@ -101,6 +102,13 @@ def test_a_checkpoint_that_is_gone_is_refused(toy, tmp_path):
     (model,) = plan_grid(grid, open_storage(toy.data)).models
     shutil.rmtree(tmp_path / "gone")
     with pytest.raises(CheckpointError, match="model 'mine'"):
+        resolve_answerer(model, seed=0)
+
+
+def test_a_model_whose_engine_is_not_there_yet_is_refused(toy, tmp_path):
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  mplug-owl2-7b:"))
+    (model,) = plan_grid(grid, open_storage(toy.data)).models
+    with pytest.raises(ConfigurationError, match=r"'mplug-owl2-7b': the engine 'endpoint' comes with a later version"):
         resolve_answerer(model, seed=0)
 
 
