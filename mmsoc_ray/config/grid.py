@@ -82,6 +82,16 @@ class DecodingChoice(_Strict):
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
 
 
+class EndpointChoice(_Strict):
+    """The OpenAI-compatible server that answers for a model; see ``mmsoc_ray.models.Endpoint``."""
+
+    url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    served_model: str = ""
+    api_key_env: str = Field(default="", pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")
+    concurrency: int = Field(default=8, ge=1, le=256)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+
+
 class ModelChoice(_Strict):
     """How a model takes part.
 
@@ -97,6 +107,7 @@ class ModelChoice(_Strict):
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
 
@@ -110,6 +121,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
 
 
@@ -242,6 +254,8 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
     engine = choice.engine or (known.engine if known else "transformers")
     if choice.decoding is not None and engine == "baseline":
         yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
+    if choice.endpoint is not None and engine != "endpoint":
+        yield (*location, "endpoint"), f"{name} answers with the engine {engine}. Set engine: endpoint, or remove it."
     for setting in choice.settings or ():
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import ModelEntry, get_model, model_names
+from mmsoc_ray.models import Endpoint, ModelEntry, get_model, model_names
 from mmsoc_ray.models.own import own_entry
 from mmsoc_ray.tasks import get_task
 
@@ -221,4 +221,6 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
+    if choice.endpoint is not None:
+        overrides["endpoint"] = Endpoint(**choice.endpoint.model_dump())
     return dataclasses.replace(entry, **overrides)

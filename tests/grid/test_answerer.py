@@ -106,9 +106,9 @@ def test_a_checkpoint_that_is_gone_is_refused(toy, tmp_path):
 
 
 def test_a_model_whose_engine_is_not_there_yet_is_refused(toy, tmp_path):
-    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  mplug-owl2-7b:"))
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  qwen2-vl-72b:"))
     (model,) = plan_grid(grid, open_storage(toy.data)).models
-    with pytest.raises(ConfigurationError, match=r"'mplug-owl2-7b': the engine 'endpoint' comes with a later version"):
+    with pytest.raises(ConfigurationError, match=r"'qwen2-vl-72b': the engine 'vllm' comes with a later version"):
         resolve_answerer(model, seed=0)
 
 
