@@ -243,7 +243,7 @@ def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[
 
 def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tuple[Location, str]]:
     location = ("models", name)
-    if choice.checkpoint is None and name not in model_names():
+    if choice.checkpoint is None and choice.endpoint is None and name not in model_names():
         own = f"A model of your own names the folder of its checkpoint in models.{name}.checkpoint."
         yield location, f"{unknown_name('model', name, model_names())} {own}"
         return
@@ -251,7 +251,7 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         if task not in grid.tasks:
             yield (*location, "tasks"), str(unknown_name("task of this grid", task, grid.tasks))
     known = get_model(name) if name in model_names() else None
-    engine = choice.engine or (known.engine if known else "transformers")
+    engine = choice.engine or (known.engine if known else _own_engine(choice))
     if choice.decoding is not None and engine == "baseline":
         yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
     if choice.endpoint is not None and engine != "endpoint":
@@ -263,6 +263,10 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         elif known is not None and setting not in known.settings:
             allowed = ", ".join(known.settings)
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
+
+
+def _own_engine(choice: ModelChoice) -> EngineName:
+    return "transformers" if choice.endpoint is None else "endpoint"
 
 
 def _setting_problem(location: Location, setting: str) -> Iterator[tuple[Location, str]]:

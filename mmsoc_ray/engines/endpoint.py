@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -103,13 +104,16 @@ class EndpointEngine:
             wait_s = 2.0**attempt
             try:
                 with self._opener.open(request, timeout=TIMEOUT_S) as response:
-                    return json.loads(response.read(LARGEST_REPLY))
+                    reply = response.read(LARGEST_REPLY)
+                    if response.length:  # a read with a bound says nothing of what is missing
+                        raise http.client.IncompleteRead(reply, response.length)
+                    return json.loads(reply)
             except urllib.error.HTTPError as error:
                 problem = f"HTTP {error.code}: {_start(error)}"
                 if error.code not in TRANSIENT:
                     raise EndpointError(problem) from error
                 wait_s = _seconds(error.headers.get("Retry-After"), wait_s)
-            except OSError as error:  # no connection, a broken one, or a time-out
+            except (OSError, http.client.HTTPException) as error:  # no connection, a broken one, or a time-out
                 problem = f"{type(error).__name__}: {error}"
             if attempt + 1 < ATTEMPTS:
                 time.sleep(min(wait_s, LONGEST_WAIT_S))
@@ -176,7 +180,10 @@ def _data_url(picture: Picture) -> str:
 
 
 def _start(body: IO[bytes]) -> str:
-    return " ".join(body.read(300).decode(errors="replace").split())
+    try:
+        return " ".join(body.read(300).decode(errors="replace").split())
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 def _seconds(header: str | None, otherwise: float) -> float:

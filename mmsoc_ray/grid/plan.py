@@ -12,7 +12,7 @@ from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import Endpoint, ModelEntry, get_model, model_names
-from mmsoc_ray.models.own import own_entry
+from mmsoc_ray.models.own import own_entry, served_entry
 from mmsoc_ray.tasks import get_task
 
 BASE_ADAPTER = "none"
@@ -207,7 +207,9 @@ def _plan_model(
 
 
 def _entry(name: str, choice: ModelChoice) -> ModelEntry:
-    if choice.checkpoint is None:
+    if choice.checkpoint is None and name not in model_names():
+        entry = served_entry(name)
+    elif choice.checkpoint is None:
         entry = get_model(name)
     elif name in model_names():
         entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))

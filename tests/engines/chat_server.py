@@ -1,7 +1,8 @@
 """A small server of the OpenAI chat protocol, run as a process of its own. Prints its port, then answers.
 
 It echoes the prompt and the size of the picture. Words in a prompt make it misbehave: ``busy`` (429 at first), ``down``
-(always 503), ``refused`` (400), ``garbled`` (no JSON), ``moved`` (redirect).
+(always 503), ``refused`` (400), ``garbled`` (no JSON), ``moved`` (redirect),
+``broken`` (ends early at first).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import io
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from PIL import Image
 
@@ -34,14 +36,17 @@ class Chat(BaseHTTPRequestHandler):
             self.reply(503 if "down" in prompt else 429, b"try again", **{"Retry-After": "0"})
         elif "garbled" in prompt:
             self.reply(200, b"<html>")
+        elif "broken" in prompt and first:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.close_connection = True
         elif "moved" in prompt:
             self.reply(302, b"", Location="/elsewhere")
         else:
             self.reply(200, json.dumps(self.answer(body, prompt, message)).encode())
 
-    def answer(
-        self, body: dict[str, object], prompt: str, message: dict[str, list[dict[str, dict[str, str]]]]
-    ) -> object:
+    def answer(self, body: dict[str, Any], prompt: str, message: dict[str, Any]) -> dict[str, Any]:
         urls = [part["image_url"]["url"] for part in message["content"] if "image_url" in part]
         sizes = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size for url in urls]
         said = f"{body['model']} t={body['temperature']} n={body['max_tokens']} {sizes} {prompt}"

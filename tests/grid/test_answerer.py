@@ -112,6 +112,18 @@ def test_a_model_whose_engine_is_not_there_yet_is_refused(toy, tmp_path):
         resolve_answerer(model, seed=0)
 
 
+def test_a_served_models_answers_follow_its_address_and_name(toy, tmp_path):
+    def content(endpoint: str) -> dict[str, Any]:
+        grid = load_grid(toy.grid(tmp_path / "grid.yaml", models=f"  mine: {{endpoint: {{{endpoint}}}}}"))
+        (model,) = plan_grid(grid, open_storage(toy.data)).models
+        return resolve_answerer(model, seed=0).content("toy_memes")
+
+    same = content("url: 'http://a/v1'")
+    assert content("url: 'http://b/v1'") != same
+    assert content("url: 'http://a/v1', served_model: other") != same
+    assert content("url: 'http://a/v1', concurrency: 2, requests_per_minute: 5") == same
+
+
 def test_a_baselines_answers_follow_fit_and_seed(toy, tmp_path):
     grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  random:"))
     (model,) = plan_grid(grid, open_storage(toy.data)).models
