@@ -89,6 +89,16 @@ class DecodingChoice(_Strict):
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
 
 
+class EndpointChoice(_Strict):
+    """The OpenAI-compatible server that answers for a model; see ``mmsoc_ray.models.Endpoint``."""
+
+    url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    served_model: str = ""
+    api_key_env: str = Field(default="", pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")
+    concurrency: int = Field(default=8, ge=1, le=256)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+
+
 class ModelChoice(_Strict):
     """How a model takes part.
 
@@ -104,6 +114,7 @@ class ModelChoice(_Strict):
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
 
@@ -117,6 +128,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
 
 
@@ -289,7 +301,7 @@ def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[
 
 def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tuple[Location, str]]:
     location = ("models", name)
-    if choice.checkpoint is None and name not in model_names():
+    if choice.checkpoint is None and choice.endpoint is None and name not in model_names():
         own = f"A model of your own names the folder of its checkpoint in models.{name}.checkpoint."
         yield location, f"{unknown_name('model', name, model_names())} {own}"
         return
@@ -297,9 +309,11 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         if task not in grid.tasks:
             yield (*location, "tasks"), str(unknown_name("task of this grid", task, grid.tasks))
     known = get_model(name) if name in model_names() else None
-    engine = choice.engine or (known.engine if known else "transformers")
+    engine = choice.engine or (known.engine if known else _own_engine(choice))
     if choice.decoding is not None and engine == "baseline":
         yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
+    if choice.endpoint is not None and engine != "endpoint":
+        yield (*location, "endpoint"), f"{name} answers with the engine {engine}. Set engine: endpoint, or remove it."
     for setting in choice.settings or ():
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:
@@ -307,6 +321,10 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         elif known is not None and not can_answer(known, setting):
             allowed = ", ".join(answerable(known))
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
+
+
+def _own_engine(choice: ModelChoice) -> EngineName:
+    return "transformers" if choice.endpoint is None else "endpoint"
 
 
 def _setting_problem(location: Location, setting: str) -> Iterator[tuple[Location, str]]:

@@ -70,7 +70,11 @@ def open_engine(
         if entry.name == "random":
             return RandomEngine(fit, answers, seed, kinds)
         raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
+    if entry.engine == "endpoint":
+        from mmsoc_ray.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(entry)
     raise ConfigurationError(
         f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version; "
-        "the engines of this one are transformers and baseline"
+        "the engines of this one are transformers, endpoint and baseline"
     )

@@ -146,6 +146,8 @@ def open_answerer(
             for dataset, manifest in fit.items()
         }
         return UnitAnswerer(run_id, answerer, engines)
+    if entry.engine == "endpoint":
+        return UnitAnswerer(run_id, answerer, _SameForAll(open_engine(entry)))
     checkpoint = resolve_checkpoint(entry)
     found = model_digest(checkpoint)
     if found != answerer.model_digest:

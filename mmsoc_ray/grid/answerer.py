@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmsoc_ray.engines.endpoint import check_endpoint
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
@@ -18,8 +20,8 @@ class Answerer:
 
     Attributes:
         entry: The model.
-        dtype: Precision in which it computes; None for a baseline.
-        model_digest: Digest of the checkpoint's files; empty for a baseline.
+        dtype: Precision in which it computes; None for a baseline and an endpoint.
+        model_digest: Digest of the checkpoint's files; empty for a baseline and an endpoint.
         fit: For a baseline: dataset to the digest of the split that it is fitted on.
         seed: Seed of the ``random`` baseline.
     """
@@ -34,6 +36,15 @@ class Answerer:
         """Return what enters the keys of its answers on a dataset's posts."""
         if self.entry.engine == "baseline":
             return {"engine": "baseline", "model": self.entry.name, "fit": self.fit[dataset], "seed": self.seed}
+        if self.entry.endpoint is not None:
+            # Which weights answer there is not known: the address and the served name stand for them.
+            return {
+                "engine": self.entry.engine,
+                "url": self.entry.endpoint.url,
+                "model": self.entry.endpoint.served_model or self.entry.name,
+                "preprocessing": {"max_picture_side": self.entry.max_picture_side},
+                "decoding": self.entry.decoding.content(),
+            }
         return {
             "engine": self.entry.engine,
             "model_digest": self.model_digest,
@@ -50,12 +61,20 @@ def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
     """Resolve a planned model: find or make its checkpoint, and take its digest.
 
     Raises:
-        ConfigurationError: Where the checkpoint cannot be had.
+        ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
     """
     entry = plan.entry
     fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
     if entry.engine == "baseline":
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
+    if entry.engine == "endpoint":
+        check_endpoint(entry)
+        return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
+    if entry.engine != "transformers":
+        raise ConfigurationError(
+            f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version, and no other loads this "
+            f"model. Leave it out: name the others with --models."
+        )
     return Answerer(
         entry,
         dtype=_planned_dtype(entry, gpus=plan.resources.gpus),

@@ -11,8 +11,8 @@ from typing import Any
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import ModelEntry, answerable, can_answer, get_model, model_names
-from mmsoc_ray.models.own import own_entry
+from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, get_model, model_names
+from mmsoc_ray.models.own import own_entry, served_entry
 from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
 
 BASE_ADAPTER = "none"
@@ -260,7 +260,9 @@ def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest
 
 
 def _entry(name: str, choice: ModelChoice) -> ModelEntry:
-    if choice.checkpoint is None:
+    if choice.checkpoint is None and name not in model_names():
+        entry = served_entry(name)
+    elif choice.checkpoint is None:
         entry = get_model(name)
     elif name in model_names():
         entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))
@@ -274,4 +276,6 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
+    if choice.endpoint is not None:
+        overrides["endpoint"] = Endpoint(**choice.endpoint.model_dump())
     return dataclasses.replace(entry, **overrides)

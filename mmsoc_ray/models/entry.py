@@ -47,6 +47,25 @@ class Decoding:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """An OpenAI-compatible server that answers for a model.
+
+    Attributes:
+        url: What stands before ``/chat/completions``, for example ``http://host:8000/v1``.
+        served_model: What the server calls the model; empty is the entry's name.
+        api_key_env: Environment variable that holds the key; empty for none.
+        concurrency: Requests under way at a time, per engine.
+        requests_per_minute: Bound on the starts of requests, per engine; None is no bound.
+    """
+
+    url: str
+    served_model: str = ""
+    api_key_env: str = ""
+    concurrency: int = 8
+    requests_per_minute: float | None = None
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """A model that a grid can name.
 
@@ -73,6 +92,7 @@ class ModelEntry:
         tensor_parallel: Over how many GPUs each layer is split.
         licence: Of the weights, as their card names it; empty where it is not known here.
         note: What a user has to know before using it.
+        endpoint: Where the engine ``endpoint`` asks; a grid says it.
     """
 
     name: str
@@ -94,6 +114,7 @@ class ModelEntry:
     tensor_parallel: int = 1
     licence: str = ""
     note: str = ""
+    endpoint: Endpoint | None = None
 
     def weights_gb(self, dtype: Dtype) -> float:
         """Return the memory of the weights in GB (10^9 bytes), computed from the parameters: a lower bound."""

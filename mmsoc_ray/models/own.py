@@ -1,4 +1,4 @@
-"""An entry for a checkpoint folder that the registry does not know."""
+"""Entries for models that the registry does not know: a checkpoint folder, or a server."""
 
 from __future__ import annotations
 
@@ -49,3 +49,16 @@ def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = Non
                 f"answer in {setting!r}. Allowed: {', '.join(answerable(entry))}."
             )
     return entry
+
+
+def served_entry(name: str) -> ModelEntry:
+    """Return an entry for a model that a server answers for; it is taken to see pictures."""
+    return ModelEntry(
+        name=name,
+        family=name,
+        parameters_b=0.0,
+        engine="endpoint",
+        sees_pictures=True,
+        settings=WITH_PICTURES,
+        source="a server of the user",
+    )

@@ -237,6 +237,18 @@ def test_a_decoding_that_cannot_be_is_refused(tmp_path, decoding, message):
     assert f":9: models.demo-llava.{message}" in refused
 
 
+def test_an_endpoint_of_a_model_that_runs_in_process_is_refused(tmp_path):
+    refused = refusal(tmp_path, "resources: {actors: 2, gpus: 0.5}", "endpoint: {url: 'http://h/v1'}")
+    assert ":9: models.demo-llava.endpoint: demo-llava answers with the engine transformers." in refused
+
+
+@pytest.mark.parametrize("url", ["ftp://h", "h:80/v1", "http://h/v1?key=1", ""])
+def test_an_address_that_is_none_is_refused(tmp_path, url):
+    assert "endpoint.url: String should match" in refusal(
+        tmp_path, "  majority:", f"  m: {{endpoint: {{url: '{url}'}}}}"
+    )
+
+
 def test_a_baseline_has_no_decoding(tmp_path):
     refused = refusal(tmp_path, "  majority:", "  majority: {decoding: {num_beams: 2}}")
     assert refused.startswith(":8: models.majority.decoding: majority is a baseline, which decodes nothing.")

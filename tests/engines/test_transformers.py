@@ -16,7 +16,7 @@ from mmsoc_ray.engines import Answer, Picture, PreparedPost, Request
 from mmsoc_ray.engines import transformers as engine_module
 from mmsoc_ray.engines.transformers import TransformersEngine
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.entry import Decoding, ModelEntry
 
 TEXT = ModelEntry("tiny-text", "tiny", 0, "transformers", dtype="float32")
 LLAVA = ModelEntry("tiny-llava", "tiny", 0, "transformers", dtype="float32", sees_pictures=True)
@@ -140,6 +140,23 @@ def test_the_same_posts_give_the_same_bytes(llava_checkpoint: Path, dtype: str) 
 def test_small_batches_answer_like_large_ones(text_engine: TransformersEngine, text_checkpoint: Path) -> None:
     alone = TransformersEngine(text_checkpoint, dataclasses.replace(TEXT, batch_tokens=1), threads=1, device="cpu")
     assert outputs(alone, text_posts()) == outputs(text_engine, text_posts())
+
+
+def test_beams_and_penalties_are_not_continued_from_a_shared_prefix(
+    llava_engine: TransformersEngine, llava_checkpoint: Path
+) -> None:
+    beams = dataclasses.replace(LLAVA, decoding=Decoding(num_beams=2))
+    engine = TransformersEngine(llava_checkpoint, beams, threads=1, device="cpu")
+    assert llava_engine._loaded.shares_prefixes
+    assert not engine._loaded.shares_prefixes
+    assert {answer.cached_tokens for answer in answers(engine, picture_posts()).values()} == {0}
+
+
+def test_neither_padding_nor_batch_enters_a_penalised_beam_search(text_checkpoint: Path) -> None:
+    entry = dataclasses.replace(TEXT, decoding=Decoding(num_beams=3, repetition_penalty=1.5))
+    together = TransformersEngine(text_checkpoint, entry, threads=1, device="cpu")
+    alone = TransformersEngine(text_checkpoint, dataclasses.replace(entry, batch_tokens=1), threads=1, device="cpu")
+    assert outputs(together, text_posts()) == outputs(alone, text_posts())
 
 
 def test_the_checkpoints_sampling_is_not_used(text_engine: TransformersEngine) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mmsoc_ray.config import load_grid
 from mmsoc_ray.data import Storage, open_storage, write_split
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.answerer import configuration, resolve_answerer
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import plan_grid
@@ -104,6 +105,25 @@ def test_a_checkpoint_that_is_gone_is_refused(toy, tmp_path):
     shutil.rmtree(tmp_path / "gone")
     with pytest.raises(CheckpointError, match="model 'mine'"):
         resolve_answerer(model, seed=0)
+
+
+def test_a_model_whose_engine_is_not_there_yet_is_refused(toy, tmp_path):
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  qwen2-vl-72b:"))
+    (model,) = plan_grid(grid, open_storage(toy.data)).models
+    with pytest.raises(ConfigurationError, match=r"'qwen2-vl-72b': the engine 'vllm' comes with a later version"):
+        resolve_answerer(model, seed=0)
+
+
+def test_a_served_models_answers_follow_its_address_and_name(toy, tmp_path):
+    def content(endpoint: str) -> dict[str, Any]:
+        grid = load_grid(toy.grid(tmp_path / "grid.yaml", models=f"  mine: {{endpoint: {{{endpoint}}}}}"))
+        (model,) = plan_grid(grid, open_storage(toy.data)).models
+        return resolve_answerer(model, seed=0).content("toy_memes")
+
+    same = content("url: 'http://a/v1'")
+    assert content("url: 'http://b/v1'") != same
+    assert content("url: 'http://a/v1', served_model: other") != same
+    assert content("url: 'http://a/v1', concurrency: 2, requests_per_minute: 5") == same
 
 
 def test_a_baselines_answers_follow_fit_and_seed(toy, tmp_path):

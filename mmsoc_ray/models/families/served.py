@@ -8,7 +8,10 @@ from __future__ import annotations
 from mmsoc_ray.models.entry import Decoding
 from mmsoc_ray.models.families.published import published
 
-_NOTE = "no engine loads it in process: serve the authors' code behind an OpenAI-compatible address"
+_NOTE = (
+    "no engine loads it in process: serve the authors' code at an OpenAI-compatible address and name that in the grid "
+    "(endpoint: {url: ...})"
+)
 _SAMPLED = (
     "prompt: the server's; decoding: greedy, at most 256 tokens (our choice; the MM-Soc author's runner, "
     "Ahren09/LLaMA-Adapter@82a92a5, samples with temperature 0.1 and top_p 0.75)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,53 @@ def save_gemma3(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def save_qwen_vl(folder: Path, version: str) -> None:
+    """Save a Qwen2-VL or Qwen2.5-VL; its processor as the hub has it, since it cannot be made without torchvision."""
+    frame = {"vision_start": "<|vision_start|>", "image": "<|image_pad|>", "vision_end": "<|vision_end|>"}
+    tokenizer = _tokenizer(*frame.values(), "<|video_pad|>")
+    tokenizer.chat_template = _ENGINES["CHAT_TEMPLATE"].replace("<image>", "".join(frame.values()))
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in frame.items()}
+    config = getattr(transformers, f"{version}Config")(
+        text_config={
+            **TEXT,
+            "vocab_size": len(tokenizer),
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+            "pad_token_id": 0,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": 1,
+        },
+        vision_config={
+            "depth": 2,
+            "num_heads": 4,
+            "patch_size": 14,
+            "hidden_size": 32,
+            **(
+                {"embed_dim": 32, "mlp_ratio": 2}
+                if version == "Qwen2VL"
+                else {"intermediate_size": 64, "out_hidden_size": 32, "window_size": 56, "fullatt_block_indexes": [1]}
+            ),
+        },
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        **ids,
+    )
+    model = getattr(transformers, f"{version}ForConditionalGeneration")(config)
+    _randomise(model, 8)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    preprocessor = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": f"{version}Processor",
+        "patch_size": 14,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "size": {"shortest_edge": 4 * SIDE**2, "longest_edge": 16 * SIDE**2},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "llava-1.5-7b": _ENGINES["save_llava_checkpoint"],
     "llava-1.6-vicuna-7b": save_llava_next,
@@ -179,6 +227,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "instructblip-flan-t5-xl": lambda folder: save_instructblip(folder, _t5),
     "idefics3-8b": _ENGINES["save_idefics3_checkpoint"],
     "gemma-3-4b": save_gemma3,
+    "qwen2-vl-2b": lambda folder: save_qwen_vl(folder, "Qwen2VL"),
+    "qwen2.5-vl-3b": lambda folder: save_qwen_vl(folder, "Qwen2_5_VL"),
 }
 
 
