@@ -1,5 +1,6 @@
 """Sources of posts: tables and pictures of any origin, turned into shards by a short YAML mapping."""
 
+from mmsoc_ray.data.sources.hub import HubCopy, fetch_from_hub
 from mmsoc_ray.data.sources.mapping import (
     HEAD_SPLITS,
     PictureColumn,
@@ -17,6 +18,7 @@ from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 __all__ = [
     "HEAD_SPLITS",
     "Dropped",
+    "HubCopy",
     "PictureColumn",
     "Prepared",
     "Reason",
@@ -24,6 +26,7 @@ __all__ = [
     "SourceMapping",
     "SplitColumn",
     "TargetColumn",
+    "fetch_from_hub",
     "load_mapping",
     "mapping_yaml",
     "prepare_source",
