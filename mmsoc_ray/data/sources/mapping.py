@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -233,12 +233,16 @@ def _problems(mapping: SourceMapping) -> Iterator[tuple[Location, str]]:
                     yield (*location, "labels", written), str(unknown_name(f"label of {name}", label, task.labels))
 
 
-def check_columns(mapping: SourceMapping, file: str, found: Sequence[str]) -> None:
+def check_columns(mapping: SourceMapping, file: str, found: list[str]) -> None:
     """Check that a file has every column that the mapping names.
 
     Raises:
-        ConfigurationError: With the columns found and wanted, and the mapping with the nearest columns in place.
+        ConfigurationError: With the columns found and wanted, and the mapping with the nearest columns in place; or
+            where a wanted column stands twice.
     """
+    twice = [column for column in mapping.columns() if found.count(column) > 1]
+    if twice:
+        raise ConfigurationError(f"{file}: two columns are named {twice[0]!r}. Rename one of them.")
     missing = [column for column in mapping.columns() if column not in found]
     if not missing:
         return
