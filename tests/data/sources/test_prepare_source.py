@@ -364,3 +364,10 @@ def test_a_source_that_a_worker_does_not_see_is_an_error_and_no_reason_to_drop(f
     converter = Converter(load_mapping(folder.write("m.yaml", MAPPING)), str(tmp_path / "elsewhere"))
     with pytest.raises(OSError, match="no such folder on this node"):
         converter([])
+
+
+def test_what_a_source_says_cannot_command_a_terminal(folder):
+    change(folder, 3, funny="\x1b[2J\x07")
+    report = folder.prepare(MAPPING).report
+    assert all(line.isprintable() for line in report.lines())
+    assert "\\x1b[2J\\x07" in report.offenders[Reason.unknown_label][0].detail
