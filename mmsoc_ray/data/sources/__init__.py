@@ -8,10 +8,10 @@ from mmsoc_ray.data.sources.mapping import (
     SplitColumn,
     TargetColumn,
     load_mapping,
-    mapping_yaml,
     published_mappings,
     with_splits,
 )
+from mmsoc_ray.data.sources.mismatch import mapping_yaml
 from mmsoc_ray.data.sources.prepare import Prepared, prepare_source
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 
