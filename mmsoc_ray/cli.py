@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands.data import data_app
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.commands.options import EndpointOption
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 
@@ -63,6 +64,7 @@ def plan(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print cells, posts and requests of a grid; spends nothing."""
@@ -91,6 +93,7 @@ def run(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
@@ -103,7 +106,11 @@ def run(
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
-        result = None if nothing_left else execute(opened, progress, address=address)
+        try:
+            result = None if nothing_left else execute(opened, progress, address=address)
+        except StorageError as error:
+            typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
+            raise typer.Exit(1) from error
     _show_table(root.uri, opened.folder.run_id, TableFormat.table, None)
     where = f"{root.uri}/{opened.folder.root}"
     typer.echo(f"predictions  {where}\nresults      {root.uri}/{opened.folder.results}")
@@ -125,6 +132,7 @@ def table(
     output: OutputOption = DEFAULT_OUTPUT,
     form: Annotated[TableFormat, typer.Option("--format", help="How to print it.")] = TableFormat.table,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the table into this SVG file.")] = None,
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Print the results table of a run again."""
     root, slash, run_id = run.rstrip("/").rpartition("/runs/")
@@ -198,7 +206,7 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     terminate_as_interrupt()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
-    except ConfigurationError as error:
+    except (ConfigurationError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         status = 2
     except typer.Exit as stop:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mmsoc_ray.commands.options import EndpointOption
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.invocation import refuse_vanishing
 
@@ -30,6 +31,7 @@ def prepare(
     address: Annotated[
         str | None, typer.Option("--address", help="Ray cluster; by default $RAY_ADDRESS, else Ray starts here.")
     ] = None,
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Turn tables and pictures into shards by a mapping. The same source gives the same bytes."""
     from mmsoc_ray.data import open_storage
@@ -78,7 +80,7 @@ def mappings() -> None:
 
 
 @data_app.command()
-def demo(output: OutputOption) -> None:
+def demo(output: OutputOption, s3_endpoint: EndpointOption = None) -> None:
     """Write the demo data."""
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import write_demo
@@ -92,6 +94,7 @@ def demo(output: OutputOption) -> None:
 def twitter_sarcasm(
     source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
     output: OutputOption,
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
     from mmsoc_ray.data import open_storage
