@@ -20,7 +20,9 @@ OutputOption = Annotated[str, typer.Option("--output", help="Where the shards go
 @data_app.command()
 def prepare(
     mapping: Annotated[str, typer.Argument(help="Mapping (YAML file), or the name of a published one.")],
-    source: Annotated[str, typer.Option("--source", help="Where the source lies: a folder or s3://BUCKET/PREFIX.")],
+    source: Annotated[
+        str, typer.Option("--source", help="A folder, s3://BUCKET/PREFIX or hf://datasets/NAME@REVISION.")
+    ],
     output: OutputOption,
     splits: Annotated[
         str | None, typer.Option("--splits", help="official, head_80_10_10, ...; instead of the mapping's.")
@@ -33,7 +35,7 @@ def prepare(
 ) -> None:
     """Turn tables and pictures into shards by a mapping. The same source gives the same bytes."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.sources import load_mapping, prepare_source, with_splits
+    from mmsoc_ray.data.sources import fetch_from_hub, load_mapping, prepare_source, with_splits
     from mmsoc_ray.grid.ordered import map_in_order
 
     chosen = load_mapping(mapping)
@@ -44,6 +46,10 @@ def prepare(
     if chosen.assumed:
         typer.echo(f"note: the layout of {mapping} is assumed: {chosen.assumed}", err=True)
     data = open_storage(output)
+    if source.startswith("hf://"):
+        copy = fetch_from_hub(source, chosen)
+        note = f"{chosen.source}; fetched as {copy.address}".removeprefix("; ")
+        source, chosen = str(copy.folder), chosen.model_copy(update={"source": note})
     workers = functools.partial(map_in_order, address=address)
     try:
         prepared = prepare_source(chosen, open_storage(source), data, strict=strict, map_slices=workers)

@@ -1,5 +1,6 @@
 """Sources of posts: tables and pictures of any origin, turned into shards by a short YAML mapping."""
 
+from mmsoc_ray.data.sources.hub import HubCopy, fetch_from_hub
 from mmsoc_ray.data.sources.mapping import (
     HEAD_SPLITS,
     PictureColumn,
@@ -7,16 +8,17 @@ from mmsoc_ray.data.sources.mapping import (
     SplitColumn,
     TargetColumn,
     load_mapping,
-    mapping_yaml,
     published_mappings,
     with_splits,
 )
+from mmsoc_ray.data.sources.mismatch import mapping_yaml
 from mmsoc_ray.data.sources.prepare import Prepared, prepare_source
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 
 __all__ = [
     "HEAD_SPLITS",
     "Dropped",
+    "HubCopy",
     "PictureColumn",
     "Prepared",
     "Reason",
@@ -24,6 +26,7 @@ __all__ = [
     "SourceMapping",
     "SplitColumn",
     "TargetColumn",
+    "fetch_from_hub",
     "load_mapping",
     "mapping_yaml",
     "prepare_source",

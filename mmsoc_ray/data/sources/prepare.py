@@ -17,7 +17,8 @@ from mmsoc_ray.data.posts import Post
 from mmsoc_ray.data.shards import SplitManifest, SplitWriter
 from mmsoc_ray.data.sources.convert import Converter, Placed, SourceRow, slices, value_of, written
 from mmsoc_ray.data.sources.duplicates import Duplicates
-from mmsoc_ray.data.sources.mapping import HEAD_SPLITS, SourceMapping, check_columns
+from mmsoc_ray.data.sources.mapping import HEAD_SPLITS, SourceMapping
+from mmsoc_ray.data.sources.mismatch import check_columns
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 from mmsoc_ray.data.sources.rows import Row, is_utf8
 from mmsoc_ray.data.sources.tables import SUFFIXES, column_names, read_rows

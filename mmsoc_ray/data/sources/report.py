@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mmsoc_ray.results import printable
+
 OFFENDERS_SHOWN = 5
 """Of every reason, the first so many rows are named."""
 
@@ -44,11 +46,15 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Dropped:
-    """A row that became no post: where it stands, why, and the value in question."""
+    """A row that became no post: where it stands, why, and the value in question, fit for a terminal."""
 
     where: str
     reason: Reason
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("where", "detail"):  # strangers wrote both
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")

@@ -9,6 +9,7 @@ import csv
 import io
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -52,20 +53,26 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
     """Yield the rows of a file in order, with the values of some columns.
 
     Raises:
-        ConfigurationError: For a suffix that no reader knows.
-        OSError: Where the file cannot be read to its end.
+        ConfigurationError: For a suffix that no reader knows, and for a file that is broken in its middle.
+        OSError: Where the store does not answer.
     """
     if not file.endswith(SUFFIXES):
         raise ConfigurationError(f"{source.uri}/{file}: unknown kind of file. Allowed: {', '.join(SUFFIXES)}.")
-    with source.open_input(file) as handle:
-        if file.endswith(".parquet"):
-            yield from _parquet_rows(file, handle, columns)
-        elif file.endswith(".tar"):
-            yield from _tar_rows(file, handle)
-        elif file.endswith(".jsonl"):
-            yield from _json_lines(file, handle)
-        else:
-            yield from _csv_rows(file, handle, _delimiter(file, delimiter))
+    try:
+        with source.open_input(file) as handle:
+            if file.endswith(".parquet"):
+                yield from _parquet_rows(file, handle, columns)
+                return
+            if file.endswith(".tar"):
+                rows = _tar_rows(file, handle)
+            elif file.endswith(".jsonl"):
+                rows = _json_lines(file, handle)
+            else:
+                rows = _csv_rows(file, handle, _delimiter(file, delimiter))
+            for row in rows:
+                yield replace(row, values={name: row.values[name] for name in columns if name in row.values})
+    except (pa.ArrowInvalid, tarfile.TarError) as error:
+        raise ConfigurationError(f"{source.uri}/{file}: is broken ({error}). Fetch it again.") from error
 
 
 def _delimiter(file: str, delimiter: str | None) -> str:
@@ -143,5 +150,15 @@ def _python_values(column: pa.Array) -> Sequence[Any]:
         # Parquet does not check its texts; one that is not UTF-8 must not stop the rows beside it.
         raw: Iterable[bytes | None] = column.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_python_value(scalar) for scalar in column]
     return values
+
+
+def _python_value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:  # within a list or a struct: the value as a whole is not UTF-8
+        return bytes(error.object).decode("utf-8", "surrogateescape")

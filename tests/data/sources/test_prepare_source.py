@@ -8,6 +8,7 @@ from PIL import Image
 
 from mmsoc_ray.data import open_storage, read_manifest
 from mmsoc_ray.data.sources import Reason, load_mapping, prepare_source
+from mmsoc_ray.data.sources.convert import Converter
 from mmsoc_ray.errors import ConfigurationError
 
 MAPPING = """\
@@ -329,3 +330,44 @@ def test_the_second_pass_reads_every_slice_once(folder):
 
     prepare_source(mapping, open_storage(folder.folder), open_storage(folder.output), map_slices=counted)
     assert sum(calls) == 6
+
+
+def test_a_list_in_parquet_with_a_text_that_is_not_utf8_is_dropped(folder):
+    path = folder.write("labels.parquet", b"")
+    rows = [{**row, "words": [f"word {n}", "more"]} for n, row in enumerate(ROWS)]
+    pq.write_table(pa.Table.from_pylist(rows), path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"word 3", b"word \xff"))
+    report = folder.prepare(MAPPING.replace("labels.csv", "labels.parquet") + "  tagging: words\n").report
+    assert report.dropped == {Reason.not_utf8: 1}
+    assert report.kept == {"test": 5}
+
+
+def test_a_table_that_is_broken_in_its_middle_is_named(folder):
+    path = folder.table("labels.parquet", ROWS)
+    content = bytearray(path.read_bytes())
+    content[4:40] = b"\xff" * 36
+    path.write_bytes(bytes(content))
+    with pytest.raises((ConfigurationError, OSError)) as raised:
+        folder.prepare(MAPPING.replace("labels.csv", "labels.parquet"))
+    assert not (folder.output / "my_memes/test/manifest.json").exists()
+    assert str(raised.value)
+
+
+def test_a_column_that_stands_twice_is_refused(folder):
+    path = folder.table("labels.csv", ROWS)
+    path.write_text(path.read_text().replace("caption,funny", "id,funny"))
+    with pytest.raises(ConfigurationError, match="two columns are named 'id'"):
+        folder.prepare(MAPPING.replace("text: caption\n", ""))
+
+
+def test_a_source_that_a_worker_does_not_see_is_an_error_and_no_reason_to_drop(folder, tmp_path):
+    converter = Converter(load_mapping(folder.write("m.yaml", MAPPING)), str(tmp_path / "elsewhere"))
+    with pytest.raises(OSError, match="no such folder on this node"):
+        converter([])
+
+
+def test_what_a_source_says_cannot_command_a_terminal(folder):
+    change(folder, 3, funny="\x1b[2J\x07")
+    report = folder.prepare(MAPPING).report
+    assert all(line.isprintable() for line in report.lines())
+    assert "\\x1b[2J\\x07" in report.offenders[Reason.unknown_label][0].detail

@@ -1,0 +1,67 @@
+"""Where a table does not have the columns of its mapping: what is there, and the mapping that mends it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from mmsoc_ray.data.sources.mapping import UNDIVIDED, SourceMapping
+from mmsoc_ray.errors import ConfigurationError
+
+
+def check_columns(mapping: SourceMapping, file: str, found: list[str]) -> None:
+    """Check that a file has every column that the mapping names.
+
+    Raises:
+        ConfigurationError: With the columns found and wanted, and the mapping with the nearest columns in place; or
+            where a wanted column stands twice.
+    """
+    twice = [column for column in mapping.columns() if found.count(column) > 1]
+    if twice:
+        raise ConfigurationError(f"{file}: two columns are named {twice[0]!r}. Rename one of them.")
+    missing = [column for column in mapping.columns() if column not in found]
+    if not missing:
+        return
+    free = [column for column in found if column not in mapping.columns()]
+    renamed = {column: (difflib.get_close_matches(column, free, n=1) or ["WHICH?"])[0] for column in missing}
+    assumed = f"The mapping's layout is assumed: {mapping.assumed}\n" if mapping.assumed else ""
+    raise ConfigurationError(
+        f"{file}: no column {', '.join(map(repr, missing))}.\n"
+        f"Columns found:  {', '.join(found) or '(none)'}\nColumns wanted: {', '.join(mapping.columns())}\n{assumed}"
+        f"Save this with the right columns as a YAML file and name it in place of the mapping:\n\n"
+        f"{mapping_yaml(_with_columns(mapping, renamed))}"
+    )
+
+
+def mapping_yaml(mapping: SourceMapping) -> str:
+    """Return a mapping as the YAML that gives it."""
+    content = mapping.model_dump(mode="json", exclude_defaults=True)
+    for name in ("text", "transcription"):
+        if len(content.get(name, ())) == 1:
+            (content[name],) = content[name]
+    content["files"] = {split: names[0] if len(names) == 1 else names for split, names in content["files"].items()}
+    if list(content["files"]) == [UNDIVIDED]:
+        content["files"] = content["files"][UNDIVIDED]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _with_columns(mapping: SourceMapping, renamed: Mapping[str, str]) -> SourceMapping:
+    def replaced(value: Any) -> Any:
+        return renamed.get(value, value)
+
+    def within(part: Any) -> Any:
+        return part and part.model_copy(update={"column": replaced(part.column)})
+
+    return mapping.model_copy(
+        update={
+            "sample_id": replaced(mapping.sample_id),
+            "image": within(mapping.image),
+            "split_column": within(mapping.split_column),
+            "text": mapping.text and tuple(map(replaced, mapping.text)),
+            "transcription": mapping.transcription and tuple(map(replaced, mapping.transcription)),
+            "targets": {task: within(target) for task, target in mapping.targets.items()},
+        }
+    )
