@@ -1,5 +1,7 @@
 """Turn a source of posts into shards that a grid can name.
 
+    python jobs/prepare_data.py prepare MAPPING.yaml --source FOLDER --output DATA
+    python jobs/prepare_data.py prepare memotion --source s3://BUCKET/memotion --output s3://BUCKET/data --strict
     python jobs/prepare_data.py demo --output DATA
     python jobs/prepare_data.py twitter-sarcasm --source FOLDER --output DATA
 

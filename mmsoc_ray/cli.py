@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.commands.data import data_app
+from mmsoc_ray.commands.datasets import datasets_app
+from mmsoc_ray.commands.models import models_app
+from mmsoc_ray.commands.options import EndpointOption
+from mmsoc_ray.commands.tasks import tasks_app
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
-from mmsoc_ray.invocation import is_submitted_job, program_name, resume_command
+from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
@@ -62,6 +67,7 @@ def plan(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print cells, posts and requests of a grid; spends nothing."""
@@ -75,7 +81,9 @@ def plan(
     ]
     if as_json:
         requests = {model.entry.name: model.requests for model in planned.models}
-        content = {"grid": planned.grid.name, "limit": limit, "requests": requests, "cells": cells}
+        resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
+        content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
+        content |= {"resources": resources, "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))
@@ -90,6 +98,7 @@ def run(
     tasks: TasksOption = None,
     limit: LimitOption = None,
     data: DataOption = None,
+    s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
@@ -97,12 +106,16 @@ def run(
     from mmsoc_ray.grid import RunProgress, execute, open_run
 
     root = open_storage(output)
-    _refuse_vanishing("--output", output)
+    refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
-        result = None if nothing_left else execute(opened, progress, address=address)
+        try:
+            result = None if nothing_left else execute(opened, progress, address=address)
+        except StorageError as error:
+            typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
+            raise typer.Exit(1) from error
     _show_table(root.uri, opened.folder.run_id, TableFormat.table, None)
     where = f"{root.uri}/{opened.folder.root}"
     typer.echo(f"predictions  {where}\nresults      {root.uri}/{opened.folder.results}")
@@ -124,6 +137,7 @@ def table(
     output: OutputOption = DEFAULT_OUTPUT,
     form: Annotated[TableFormat, typer.Option("--format", help="How to print it.")] = TableFormat.table,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the table into this SVG file.")] = None,
+    s3_endpoint: EndpointOption = None,
 ) -> None:
     """Print the results table of a run again."""
     root, slash, run_id = run.rstrip("/").rpartition("/runs/")
@@ -132,33 +146,10 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-
-@data_app.command()
-def demo(output: Annotated[str, typer.Option("--output", help="Where the shards go.")]) -> None:
-    """Write the demo data."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.demo_shards import write_demo
-
-    _refuse_vanishing("--output", output)
-    write_demo(open_storage(output))
-    typer.echo(f"demo data written to {output}")
-
-
-@data_app.command("twitter-sarcasm")
-def twitter_sarcasm(
-    source: Annotated[Path, typer.Option("--source", help="Folder of sarcasm_*.json and sarcasm_keyinfo_*.jsonl.")],
-    output: Annotated[str, typer.Option("--output", help="Where the shards go.")],
-) -> None:
-    """Write the tweets of Twitter Sarcasm as MIKO's repository publishes them (texts and labels, no pictures)."""
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.twitter_sarcasm import write_twitter_sarcasm
-
-    _refuse_vanishing("--output", output)
-    for manifest in write_twitter_sarcasm(source, open_storage(output)):
-        typer.echo(f"{manifest.dataset}/{manifest.split}: {manifest.posts:,} posts")
+app.add_typer(models_app, name="models")
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(datasets_app, name="datasets")
 
 
 def _plan(
@@ -179,7 +170,7 @@ def _plan(
     if where == "demo":
         posts = cached_demo(phase)
     else:
-        _refuse_vanishing("--data" if data else f"{grid}: data", where)
+        refuse_vanishing("--data" if data else f"{grid}: data", where)
         posts = open_storage(where)
     return plan_grid(loaded, posts, limit=limit), posts
 
@@ -191,15 +182,6 @@ def _names(option: str | None) -> tuple[str, ...] | None:
     if not names:
         raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
     return names
-
-
-def _refuse_vanishing(field: str, path: str) -> None:
-    """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
-    if is_submitted_job() and "://" not in path and not Path(path).is_absolute():
-        raise ConfigurationError(
-            f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
-            f"that every node shares, or s3://BUCKET/PREFIX."
-        )
 
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:
@@ -232,7 +214,7 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     terminate_as_interrupt()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
-    except ConfigurationError as error:
+    except (ConfigurationError, StorageError) as error:
         typer.echo(f"error: {error}", err=True)
         status = 2
     except typer.Exit as stop:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmsoc_ray.errors import ConfigurationError
+
 
 def is_submitted_job() -> bool:
     """Whether ``ray job submit`` started this process: it then runs in an uploaded folder that vanishes with it."""
@@ -33,3 +35,12 @@ def resume_command(program: str, arguments: Sequence[str]) -> str:
     """
     submit = "ray job submit --working-dir . -- " if is_submitted_job() else ""
     return f"{submit}{program} {shlex.join(arguments)}".rstrip()
+
+
+def refuse_vanishing(field: str, path: str) -> None:
+    """Refuse a relative path inside a submitted job: its folder is removed when the job ends."""
+    if is_submitted_job() and "://" not in path and not Path(path).is_absolute():
+        raise ConfigurationError(
+            f"{field} {path!r} is relative, and a submitted job's folder vanishes with the job. Give an absolute path "
+            f"that every node shares, or s3://BUCKET/PREFIX."
+        )

@@ -10,5 +10,18 @@ from mmsoc_ray.config.grid import (
     load_grid,
     narrow,
 )
+from mmsoc_ray.config.task_file import LabelChoice, TaskFile, load_task_file
 
-__all__ = ["DatasetChoice", "Defaults", "Grid", "ModelChoice", "Resources", "TaskChoice", "load_grid", "narrow"]
+__all__ = [
+    "DatasetChoice",
+    "Defaults",
+    "Grid",
+    "LabelChoice",
+    "ModelChoice",
+    "Resources",
+    "TaskChoice",
+    "TaskFile",
+    "load_grid",
+    "load_task_file",
+    "narrow",
+]

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
+from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
-from mmsoc_ray.models import get_model, model_names
+from mmsoc_ray.models import answerable, can_answer, get_model, model_names
 from mmsoc_ray.models.entry import EngineName
-from mmsoc_ray.tasks import TASKS, check_setting
+from mmsoc_ray.tasks import TASKS, ParsePolicy, Task, check_setting
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 """Names become parts of file paths: letters, digits, dot, hyphen and underscore."""
@@ -43,7 +44,7 @@ class DatasetChoice(_Strict):
 
     Attributes:
         split: What is evaluated.
-        fit_split: What the baselines are fitted on.
+        fit_split: What the baselines are fitted on, and where few-shot examples come from.
     """
 
     split: Name | None = None
@@ -54,16 +55,38 @@ class TaskChoice(_Strict):
     """How a task is asked.
 
     Attributes:
+        file: For a task of one's own: its YAML file. A relative path is taken from the grid's folder.
         prompt: Named variant of the task's prompt.
         max_new_tokens: Answers are cut after so many tokens; by default what the task says.
         datasets: Only these datasets, by default all that have targets for the task.
         scored: Whether every label of the task gets its probability beside the generated answer.
+        parse_policy: How tolerantly answers are read, by default that of ``defaults``.
     """
 
+    file: str | None = None
     prompt: str = "official"
     max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
     scored: bool = False
+    parse_policy: ParsePolicy | None = None
+
+
+class DecodingChoice(_Strict):
+    """How a model's answers are drawn, where that differs from its registry entry.
+
+    Attributes:
+        num_beams: Width of the beam search; 1 is greedy.
+        repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none.
+        length_penalty: Exponent of the length by which a beam's score is divided.
+        min_length: Prompt and answer together (in an encoder-decoder the answer) are at least so long.
+        max_new_tokens: Answers are cut after so many tokens where the task of the grid says nothing.
+    """
+
+    num_beams: int | None = Field(default=None, ge=1, le=32)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    length_penalty: float | None = Field(default=None, ge=-10, le=10)
+    min_length: int | None = Field(default=None, ge=0, le=4096)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
 
 
 class ModelChoice(_Strict):
@@ -73,13 +96,15 @@ class ModelChoice(_Strict):
         settings: Settings to answer in, by default those of ``defaults`` that the model can answer.
         tasks: Only these tasks, by default all of the grid.
         resources: Overrides of ``defaults.resources``.
-        checkpoint: For a model that is not in the registry: the folder of its checkpoint.
+        checkpoint: Folder of the checkpoint: for a model of the registry instead of its own, else of a model that the
+            registry does not know.
         engine: For a model that is not in the registry: how it answers.
         family: Family shown in the table, by default the model's name.
         parameters_b: Parameters in billions shown in the table.
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
 
     settings: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -92,6 +117,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    decoding: DecodingChoice | None = None
 
 
 class Defaults(_Strict):
@@ -101,6 +127,7 @@ class Defaults(_Strict):
     fit_split: Name = "train"
     settings: tuple[str, ...] = Field(default=("zero_shot",), min_length=1)
     resources: Resources = Resources()
+    parse_policy: ParsePolicy = "lenient"
 
 
 class BertScoreChoice(_Strict):
@@ -128,7 +155,7 @@ class Grid(_Strict):
         defaults: What holds where nothing else is said.
         bertscore: Encoder of ``bertscore_f1``; without it free text has no such metric.
         notes: Lines shown beneath the results table.
-        seed: Seed of the ``random`` baseline and of the bootstrap.
+        seed: Seed of the ``random`` baseline and of the choice of few-shot examples.
     """
 
     name: Name
@@ -140,6 +167,20 @@ class Grid(_Strict):
     bertscore: BertScoreChoice | None = None
     notes: tuple[str, ...] = ()
     seed: int = 0
+    _own_tasks: dict[str, TaskFile] = PrivateAttr(default_factory=dict)
+
+    @property
+    def own_tasks(self) -> dict[str, TaskFile]:
+        """Tasks of its own by name, as their files say them."""
+        return {name: file for name, file in self._own_tasks.items() if name in self.tasks}
+
+    def own_task(self, name: str) -> Task | None:
+        """Return a task of its own; None for one that is built in."""
+        return self._own_tasks[name].task() if name in self._own_tasks else None
+
+    def parse_policy(self, task: str) -> ParsePolicy:
+        """Return how tolerantly the answers to one of its tasks are read."""
+        return self.tasks[task].parse_policy or self.defaults.parse_policy
 
     @field_validator("datasets", "tasks", "models", mode="before")
     @classmethod
@@ -167,7 +208,7 @@ def load_grid(path: Path) -> Grid:
     if not isinstance(source.content, dict):
         raise ConfigurationError(f"{path}: a grid is a mapping with name, data, datasets, tasks and models.")
     grid = validate(Grid, source)
-    problems = [f"{source.where(location)}: {message}" for location, message in _problems(grid)]
+    problems = [f"{source.where(location)}: {message}" for location, message in _problems(grid, path.parent)]
     if problems:
         raise ConfigurationError("\n".join(problems))
     return grid
@@ -201,25 +242,41 @@ def narrow(grid: Grid, *, models: tuple[str, ...] | None = None, tasks: tuple[st
     return grid.model_copy(update={"models": kept_models, "tasks": kept_tasks})
 
 
-def _problems(grid: Grid) -> Iterator[tuple[Location, str]]:
+def _problems(grid: Grid, folder: Path) -> Iterator[tuple[Location, str]]:
     """Yield what no schema can see: the field and what is wrong with it."""
     for setting in grid.defaults.settings:
         yield from _setting_problem(("defaults", "settings"), setting)
     for task, choice in grid.tasks.items():
+        if choice.file is not None:
+            yield from _read_task(grid, task, folder / choice.file)
         yield from _task_problems(grid, task, choice)
     for model, model_choice in grid.models.items():
         yield from _model_problems(grid, model, model_choice)
 
 
+def _read_task(grid: Grid, name: str, path: Path) -> Iterator[tuple[Location, str]]:
+    """Take a task of one's own into the grid, or yield why it cannot be taken."""
+    try:
+        file = load_task_file(path)
+    except ConfigurationError as error:
+        yield ("tasks", name, "file"), str(error)
+        return
+    if file.name != name:
+        yield ("tasks", name, "file"), f"{path} calls the task {file.name!r}. Write the same name in both."
+    grid._own_tasks[name] = file
+
+
 def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[Location, str]]:
     location = ("tasks", name)
-    if name not in TASKS:
-        yield location, str(unknown_name("task", name, TASKS))
+    if choice.file is None and name not in TASKS:
+        own = f"A task of your own names its file in tasks.{name}.file."
+        yield location, f"{unknown_name('task', name, TASKS)} {own}"
         return
-    variants = ("official", *TASKS[name].variants)
+    variants = ("official", *(TASKS[name].variants if choice.file is None else ()))
     if choice.prompt not in variants:
         yield (*location, "prompt"), str(unknown_name("variant of the prompt", choice.prompt, variants))
-    if choice.scored and name in TASKS and not TASKS[name].labels:
+    definition = grid.own_task(name) or TASKS.get(name)
+    if choice.scored and definition is not None and not definition.labels:
         labelled = ", ".join(task.name for task in TASKS.values() if task.labels)
         yield (
             (*location, "scored"),
@@ -239,12 +296,16 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
     for task in choice.tasks or ():
         if task not in grid.tasks:
             yield (*location, "tasks"), str(unknown_name("task of this grid", task, grid.tasks))
+    known = get_model(name) if name in model_names() else None
+    engine = choice.engine or (known.engine if known else "transformers")
+    if choice.decoding is not None and engine == "baseline":
+        yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
     for setting in choice.settings or ():
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:
             yield problem
-        elif choice.checkpoint is None and setting not in get_model(name).settings:
-            allowed = ", ".join(get_model(name).settings)
+        elif known is not None and not can_answer(known, setting):
+            allowed = ", ".join(answerable(known))
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
 
 

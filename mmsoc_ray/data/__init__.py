@@ -1,26 +1,32 @@
 """Posts, shards, units and the storage that holds them."""
 
-from mmsoc_ray.data.pictures import PictureError, decode_picture
+from mmsoc_ray.data.pictures import DecompressionBomb, PictureError, decode_picture
 from mmsoc_ray.data.posts import POST_SCHEMA, Post
-from mmsoc_ray.data.shards import SplitManifest, read_manifest, split_folder, write_split
-from mmsoc_ray.data.storage import LocalStorage, S3Storage, Storage, open_storage
-from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_unit
+from mmsoc_ray.data.s3 import S3Storage, endpoint_for_nodes, use_endpoint
+from mmsoc_ray.data.shards import SplitManifest, SplitWriter, read_manifest, split_folder, write_split
+from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage
+from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_texts, read_unit
 
 __all__ = [
     "POST_SCHEMA",
+    "DecompressionBomb",
     "LocalStorage",
     "PictureError",
     "Post",
     "S3Storage",
     "SplitManifest",
+    "SplitWriter",
     "Storage",
     "Unit",
     "decode_picture",
+    "endpoint_for_nodes",
     "open_storage",
     "plan_units",
     "read_manifest",
     "read_targets",
+    "read_texts",
     "read_unit",
     "split_folder",
+    "use_endpoint",
     "write_split",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -16,8 +17,15 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Formats that are decoded; others (and Pillow's many rarer parsers) are refused."""
 
 
+_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")
+
+
 class PictureError(ValueError):
     """The picture cannot be decoded; the message says why."""
+
+
+class DecompressionBomb(PictureError):
+    """The picture has more pixels than are decoded."""
 
 
 def decode_picture(data: bytes, *, max_side: int) -> npt.NDArray[np.uint8]:
@@ -33,19 +41,20 @@ def decode_picture(data: bytes, *, max_side: int) -> npt.NDArray[np.uint8]:
         Pixels, RGB, shape (height, width, 3).
 
     Raises:
-        PictureError: For what is no picture of ``FORMATS``, is cut short, or has more than ``MAX_PIXELS``.
+        DecompressionBomb: For more than ``MAX_PIXELS``.
+        PictureError: For what is no picture of ``FORMATS`` or is cut short.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's bomb warning: our own bound below is the stricter one.
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise PictureError(f"refused before decoding: {error}") from error
+        raise DecompressionBomb(f"refused before decoding: {error}") from error
     except Exception as error:
         raise PictureError(f"no picture in a known format ({', '.join(FORMATS)}): {_short(error)}") from error
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} that are decoded")
+        raise DecompressionBomb(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} that are decoded")
     try:
         pixels = picture.convert("RGB")
         longer = max(width, height)
@@ -58,4 +67,5 @@ def decode_picture(data: bytes, *, max_side: int) -> npt.NDArray[np.uint8]:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    # Pillow names the object that it read from with its address in memory, which no two runs share.
+    return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"[:300]

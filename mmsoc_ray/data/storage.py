@@ -1,7 +1,6 @@
 """The one door to files: a local folder or an ``s3://`` prefix behind the same few calls.
 
-Credentials come from the environment or the instance's role, as boto3 and Arrow find them; ``AWS_ENDPOINT_URL`` names
-another S3 server. Nothing is ever taken from arguments.
+``s3.py`` says where credentials come from. Nothing secret is ever taken from arguments.
 """
 
 from __future__ import annotations
@@ -13,16 +12,13 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
+from mmsoc_ray.data.s3 import S3Storage
 from mmsoc_ray.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
 
 TEMPORARY_PREFIX = ".tmp-"
 """Unfinished local files begin so; listings leave them out."""
@@ -159,98 +155,3 @@ class LocalStorage:
                 yield handle, temporary
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class S3Storage:
-    """Objects below ``s3://bucket/prefix``."""
-
-    bucket: str
-    prefix: str
-
-    @property
-    def uri(self) -> str:
-        """The address of the root."""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-
-    def _key(self, path: str) -> str:
-        return f"{self.prefix}/{path}".strip("/")
-
-    def _address(self, path: str) -> str:
-        return f"s3://{self.bucket}/{self._key(path)}"
-
-    @property
-    def _client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
-
-        client: S3Client = boto3.client("s3", config=Config(retries={"max_attempts": 10, "mode": "standard"}))
-        return client
-
-    @property
-    def _filesystem(self) -> Any:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if not endpoint:
-            return pafs.S3FileSystem()
-        parts = urlsplit(endpoint)
-        return pafs.S3FileSystem(endpoint_override=parts.netloc, scheme=parts.scheme, region="us-east-1")
-
-    def read(self, path: str) -> bytes:
-        """See ``Storage.read``."""
-        client = self._client
-        try:
-            content: bytes = client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
-        except client.exceptions.NoSuchKey as error:
-            raise FileNotFoundError(errno.ENOENT, "no such object", self._address(path)) from error
-        return content
-
-    def open_input(self, path: str) -> pa.NativeFile:
-        """See ``Storage.open_input``."""
-        return self._filesystem.open_input_file(f"{self.bucket}/{self._key(path)}")
-
-    @contextlib.contextmanager
-    def open_output(self, path: str) -> Iterator[BinaryIO]:
-        """See ``Storage.open_output``; a multipart upload is completed at the end of the block, aborted on an error."""
-        stream = self._filesystem.open_output_stream(f"{self.bucket}/{self._key(path)}")
-        try:
-            yield stream
-        except BaseException:
-            stream.abort()
-            raise
-        stream.close()
-
-    def exists(self, path: str) -> bool:
-        """See ``Storage.exists``."""
-        from botocore.exceptions import ClientError
-
-        try:
-            self._client.head_object(Bucket=self.bucket, Key=self._key(path))
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
-                return False
-            raise
-        return True
-
-    def list_files(self, prefix: str) -> list[str]:
-        """See ``Storage.list_files``."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{self._key(prefix)}/".lstrip("/")
-        )
-        cut = len(self.prefix) + 1 if self.prefix else 0
-        return sorted(item["Key"][cut:] for page in pages for item in page.get("Contents", []))
-
-    def write(self, path: str, data: bytes) -> None:
-        """See ``Storage.write``."""
-        self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data)
-
-    def write_once(self, path: str, data: bytes) -> bool:
-        """See ``Storage.write_once``; the server decides by ``If-None-Match: *``."""
-        from botocore.exceptions import ClientError
-
-        try:
-            self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-                return False
-            raise
-        return True

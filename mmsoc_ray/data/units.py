@@ -67,6 +67,17 @@ def read_unit(data: Storage, unit: Unit) -> list[Post]:
     return [Post.from_row(row) for row in table.slice(0, unit.posts).to_pylist()]
 
 
+def read_texts(data: Storage, manifest: SplitManifest) -> Iterator[Post]:
+    """Yield every post of a split without its picture, row group by row group."""
+    columns = [name for name in POST_SCHEMA.names if name != "image"]
+    for shard in manifest.shards:
+        with data.open_input(f"{split_folder(manifest.dataset, manifest.split)}/{shard.file}") as handle:
+            file = pq.ParquetFile(handle)
+            for row_group in range(file.num_row_groups):
+                for row in file.read_row_group(row_group, columns=columns).to_pylist():
+                    yield Post.from_row({**row, "image": None})
+
+
 def read_targets(data: Storage, manifest: SplitManifest) -> Iterator[dict[str, list[str]]]:
     """Yield the targets of every post of a split, row group by row group, without reading a picture."""
     for shard in manifest.shards:

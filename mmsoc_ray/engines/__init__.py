@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmsoc_ray.engines.baseline import BaselineFit, MajorityEngine, RandomEngine, fit_baseline
+from mmsoc_ray.engines.baseline import BUILT_IN_KINDS, BaselineFit, MajorityEngine, RandomEngine, fit_baseline
 from mmsoc_ray.engines.ocr import MAX_READ_SIDE, PictureReader
 from mmsoc_ray.engines.protocol import Answer, Engine, Picture, PreparedPost, Request
 from mmsoc_ray.errors import ConfigurationError
@@ -38,6 +38,7 @@ def open_engine(
     device: str | None = None,
     fit: BaselineFit | None = None,
     answers: Mapping[str, Mapping[str, str]] | None = None,
+    kinds: Mapping[str, str] = BUILT_IN_KINDS,
     seed: int = 0,
 ) -> Engine:
     """Load the engine that a registry entry names.
@@ -49,6 +50,7 @@ def open_engine(
         device: Device of the transformers engine; None takes the first GPU, or the CPU.
         fit: What a baseline was fitted on.
         answers: For a baseline: classification task to label to answer word.
+        kinds: For a baseline: task to its kind.
         seed: Of the baseline ``random``.
 
     Raises:
@@ -64,9 +66,9 @@ def open_engine(
         if fit is None or answers is None:
             raise ConfigurationError(f"model {entry.name!r}: a baseline needs a fit and the answer words of its tasks")
         if entry.name == "majority":
-            return MajorityEngine(fit, answers)
+            return MajorityEngine(fit, answers, kinds)
         if entry.name == "random":
-            return RandomEngine(fit, answers, seed)
+            return RandomEngine(fit, answers, seed, kinds)
         raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
     raise ConfigurationError(
         f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version; "

@@ -18,8 +18,8 @@ DISTINCT_REFERENCES = 20_000
 SAMPLED_POSTS = 20_000
 """So many posts' references per task are kept to draw from."""
 
-_TAGGING = "tagging"
-_OCR = "ocr"
+BUILT_IN_KINDS: Mapping[str, str] = {"tagging": "tagging", "ocr": "ocr"}
+"""Built-in tasks that are answered by tags or by text in a picture, to their kind."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,19 @@ class MajorityEngine:
     name = "baseline"
     version = "majority-1"
 
-    def __init__(self, fit: BaselineFit, answers: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self, fit: BaselineFit, answers: Mapping[str, Mapping[str, str]], kinds: Mapping[str, str] = BUILT_IN_KINDS
+    ) -> None:
         """Keep the fit.
 
         Args:
             fit: What train says.
-            answers: Classification task to label to the word that answers it; a task that is not in it is answered as
-                tagging, text in a picture or free text.
+            answers: Classification task to label to the word that answers it.
+            kinds: Any other task to its kind: ``tagging``, ``ocr``, or free text, which need not stand here.
         """
         self._fit = fit
         self._answers = answers
+        self._kinds = kinds
 
     def answer(self, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         """Answer every request; a task that the fit has no targets for gets an error."""
@@ -132,10 +135,10 @@ class MajorityEngine:
         most_frequent = fit.counts[0][0]
         if request.task in self._answers:
             return _answer_word(self._answers, request.task, most_frequent)
-        if request.task == _TAGGING:
+        if self._kinds.get(request.task) == "tagging":
             k = max(1, int(fit.references / fit.posts + 0.5))
             return ", ".join(tag for tag, _ in fit.counts[:k])
-        return _quoted(most_frequent) if request.task == _OCR else most_frequent
+        return _quoted(most_frequent) if self._kinds.get(request.task) == "ocr" else most_frequent
 
 
 class RandomEngine:
@@ -160,14 +163,22 @@ class RandomEngine:
     name = "baseline"
     version = "random-1"
 
-    def __init__(self, fit: BaselineFit, answers: Mapping[str, Mapping[str, str]], seed: int) -> None:
+    def __init__(
+        self,
+        fit: BaselineFit,
+        answers: Mapping[str, Mapping[str, str]],
+        seed: int,
+        kinds: Mapping[str, str] = BUILT_IN_KINDS,
+    ) -> None:
         """Keep the fit; see ``MajorityEngine`` for its arguments.
 
         Args:
             fit: What train says.
             answers: Classification task to label to the word that answers it.
             seed: Another seed draws other answers.
+            kinds: Any other task to its kind.
         """
+        self._kinds = kinds
         self._fit = fit
         self._answers = answers
         self._seed = seed
@@ -181,10 +192,10 @@ class RandomEngine:
         if request.task in self._answers:
             return _answer_word(self._answers, request.task, _weighted(fit.counts, draw))
         references = fit.sample[draw % len(fit.sample)]
-        if request.task == _TAGGING:
+        if self._kinds.get(request.task) == "tagging":
             return ", ".join(references)
         reference = references[draw // len(fit.sample) % len(references)]
-        return _quoted(reference) if request.task == _OCR else reference
+        return _quoted(reference) if self._kinds.get(request.task) == "ocr" else reference
 
     def _draw(self, request: Request, image_sha256: str | None) -> int:
         """Return 256 bits that depend on the request's content only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.entry import Decoding, ModelEntry
 
 _library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
+
+_LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+"""No code out of a checkpoint's folder, no call to a hub."""
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Checkpoint:
 
     Attributes:
         model: The model in evaluation mode, on its device.
+        text_model: What answers requests without a picture: ``model`` itself, or the language model inside one whose
+            ``generate`` insists on a picture (BLIP-2, InstructBLIP).
         tokenizer: Its tokenizer.
         processor: Tokenizer and picture preprocessing in one, or None where it sees no pictures.
         wrapper: The checkpoint's own frame around a prompt.
@@ -39,6 +45,7 @@ class Checkpoint:
     """
 
     model: Any
+    text_model: Any
     tokenizer: Any
     processor: Any | None
     wrapper: PromptWrapper
@@ -69,6 +76,25 @@ class Checkpoint:
             decoder_start_token_id=self.model.generation_config.decoder_start_token_id,
         )
 
+    def decoding_options(self, decoding: Decoding, max_new_tokens: int, prompt_tokens: int) -> dict[str, Any]:
+        """Return the arguments of ``generate`` for an answer of at most so many tokens.
+
+        Args:
+            decoding: How the answer is drawn.
+            max_new_tokens: The limit.
+            prompt_tokens: Length of the padded prompts, which the repetition penalty leaves alone.
+        """
+        options = self.greedy(max_new_tokens)
+        options.update(num_beams=decoding.num_beams, min_length=decoding.min_length)
+        if decoding.num_beams > 1:
+            options.update(length_penalty=decoding.length_penalty)
+        if decoding.repetition_penalty == 1.0:
+            return {"generation_config": options}
+        # An encoder-decoder's prompt does not stand before its answer, where the penalty looks.
+        before = None if self.text_model.config.is_encoder_decoder else prompt_tokens
+        penalty = _library.RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=before)
+        return {"generation_config": options, "logits_processor": [penalty]}
+
 
 def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device: torch.device) -> Checkpoint:
     """Load a checkpoint folder: safetensors only, no code out of the folder, no call to a hub.
@@ -91,30 +117,26 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
             f"{where}: no *.safetensors there; pickled weights are not loaded, convert them with "
             "save_pretrained(..., safe_serialization=True)"
         )
-    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-    config = _library.AutoConfig.from_pretrained(folder, **local)
-    if entry.sees_pictures and type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        raise ConfigurationError(
-            f"{where}: its architecture {config.model_type!r} takes no pictures; set sees_pictures to false"
-        )
-    shows_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    processor = _library.AutoProcessor.from_pretrained(folder, **local) if shows_pictures else None
-    tokenizer = _library.AutoTokenizer.from_pretrained(folder, **local) if processor is None else processor.tokenizer
-    auto = _library.AutoModelForImageTextToText if shows_pictures else _library.AutoModelForCausalLM
+    config = _library.AutoConfig.from_pretrained(folder, **_LOCAL)
+    tokenizer, processor = _load_readers(folder, config, entry, where)
+    auto = _library.AutoModelForCausalLM if processor is None else _library.AutoModelForImageTextToText
     _library.utils.logging.disable_progress_bar()
-    model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local).to(device).eval()
-    try:
-        wrapper = PromptWrapper(entry.prompt_template, tokenizer, processor)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error}") from error
-    end_token_ids = _end_token_ids(model, tokenizer, wrapper)
-    own = model.generation_config
+    model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **_LOCAL).to(device).eval()
+    wrapper = _frame(entry, tokenizer, processor, where)
+    needs_picture = inspect.signature(model.generate).parameters.get("pixel_values") is not None
+    text_model = model.language_model if needs_picture else model
+    end_token_ids = _end_token_ids((model, text_model), tokenizer, wrapper)
+    sources = (model.generation_config, text_model.generation_config, config.get_text_config(decoder=True))
+    starts = (getattr(source, "decoder_start_token_id", None) for source in sources)
+    start = next((token for token in starts if token is not None), None)
     # generate() fills what a call leaves open from here: nothing of the checkpoint's sampling may come back.
-    model.generation_config = _library.GenerationConfig(decoder_start_token_id=own.decoder_start_token_id)
+    for part in (model, text_model):
+        part.generation_config = _library.GenerationConfig(decoder_start_token_id=start)
     pad_token_id = tokenizer.pad_token_id
     parameters = inspect.signature(model.forward).parameters
     return Checkpoint(
         model=model,
+        text_model=text_model,
         tokenizer=tokenizer,
         processor=processor,
         wrapper=wrapper,
@@ -123,19 +145,56 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         context_tokens=_context_tokens(config, tokenizer),
         frame_control_tokens={
             with_image: wrapper.control_tokens(wrapper.wrap("a", with_image))
-            for with_image in ((False, True) if shows_pictures else (False,))
+            for with_image in ((False, True) if processor is not None else (False,))
         },
         takes_token_types="token_type_ids" in parameters,
-        takes_encoded_pictures="mm_encoder_outputs" in parameters and not config.is_encoder_decoder,
-        shares_prefixes=can_share(model),
+        takes_encoded_pictures="mm_encoder_outputs" in parameters and not (needs_picture or config.is_encoder_decoder),
+        shares_prefixes=entry.decoding.is_greedy and not needs_picture and can_share(model),
         image_token_id=getattr(config, "image_token_id", None),
     )
 
 
-def _end_token_ids(model: Any, tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
+def load_wrapper(folder: Path, entry: ModelEntry) -> PromptWrapper:
+    """Return a checkpoint's frame around a prompt without loading its weights.
+
+    Raises:
+        ConfigurationError: As ``load_checkpoint``.
+    """
+    where = f"model {entry.name!r}, checkpoint {str(folder)!r}"
+    if not (folder / "config.json").is_file():
+        raise ConfigurationError(f"{where}: no config.json there; name a folder that save_pretrained has written")
+    config = _library.AutoConfig.from_pretrained(folder, **_LOCAL)
+    return _frame(entry, *_load_readers(folder, config, entry, where), where)
+
+
+def _load_readers(folder: Path, config: Any, entry: ModelEntry, where: str) -> tuple[Any, Any | None]:
+    """Return tokenizer and processor; no processor where the architecture sees no pictures."""
+    shows_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    if not shows_pictures:
+        if entry.sees_pictures:
+            raise ConfigurationError(
+                f"{where}: its architecture {config.model_type!r} takes no pictures; set sees_pictures to false"
+            )
+        return _library.AutoTokenizer.from_pretrained(folder, **_LOCAL), None
+    try:
+        processor = _library.AutoProcessor.from_pretrained(folder, **_LOCAL)
+    except ImportError as error:  # its first lines name the package that is missing
+        missing = " ".join(str(error).split())[:300]
+        raise ConfigurationError(f"{where}: its processor needs a package that is not installed: {missing}") from error
+    return processor.tokenizer, processor
+
+
+def _frame(entry: ModelEntry, tokenizer: Any, processor: Any | None, where: str) -> PromptWrapper:
+    try:
+        return PromptWrapper(entry.prompt_template, tokenizer, processor)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
+
+
+def _end_token_ids(models: Sequence[Any], tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
     """Collect what ends an answer: the checkpoint's own end tokens and the chat template's end of turn."""
-    own = model.generation_config.eos_token_id
-    listed = own if isinstance(own, list) else [own]
+    own = [model.generation_config.eos_token_id for model in models]
+    listed = [token for tokens in own for token in (tokens if isinstance(tokens, list) else [tokens])]
     candidates = [*listed, tokenizer.eos_token_id, wrapper.end_of_turn_id()]
     return frozenset(token for token in candidates if token is not None)
 

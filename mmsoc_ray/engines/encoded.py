@@ -10,6 +10,9 @@ import torch
 
 from mmsoc_ray.engines.batching import BatchSize
 
+SECOND_PROMPT = "qformer_"
+"""How the names of the inputs begin that InstructBLIP's Q-Former reads beside the language model's prompt."""
+
 
 @dataclass(frozen=True)
 class EncodedRequest:
@@ -19,7 +22,7 @@ class EncodedRequest:
         post_index: Position of the post in the call.
         request_index: Position of the request within its post.
         max_new_tokens: Limit of the answer.
-        token_inputs: Shape (1, tokens): ids, mask, token types.
+        token_inputs: Shape (1, tokens): ids, mask, token types; and those of a second prompt, with its own length.
         picture_inputs: Pixel values and their sizes; empty where the features say it all.
         picture_features: Shape (picture tokens, hidden), where the picture has been encoded already.
         label_tokens: Label to the tokens of its answer word, where labels are scored.
@@ -57,12 +60,17 @@ class EncodedRequest:
 
 
 def stack(requests: Sequence[EncodedRequest], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Pad prompts on the left to one length and put the pictures' tensors one after another."""
-    width = max(request.prompt_tokens for request in requests)
+    """Pad prompts on the left to one length and put the pictures' tensors one after another.
+
+    A Q-Former counts positions from the first token, whatever the mask says: its prompt is padded on the right.
+    """
     stacked: dict[str, torch.Tensor] = {}
     for name in requests[0].token_inputs:
+        rows = [request.token_inputs[name] for request in requests]
+        width = max(row.shape[1] for row in rows)
         fill = pad_token_id if name == "input_ids" else 0
-        stacked[name] = torch.cat([pad_left(request.token_inputs[name], width, fill) for request in requests])
+        pad = pad_right if name.startswith(SECOND_PROMPT) else pad_left
+        stacked[name] = torch.cat([pad(row, width, fill) for row in rows])
     for name in requests[0].picture_inputs:
         stacked[name] = torch.cat([request.picture_inputs[name] for request in requests])
     return stacked
@@ -71,3 +79,8 @@ def stack(requests: Sequence[EncodedRequest], pad_token_id: int) -> dict[str, to
 def pad_left(tokens: torch.Tensor, width: int, fill: int) -> torch.Tensor:
     """Fill rows of shape (rows, tokens) up on the left to (rows, width)."""
     return torch.nn.functional.pad(tokens, (width - tokens.shape[1], 0), value=fill)
+
+
+def pad_right(tokens: torch.Tensor, width: int, fill: int) -> torch.Tensor:
+    """Fill rows of shape (rows, tokens) up on the right to (rows, width)."""
+    return torch.nn.functional.pad(tokens, (0, width - tokens.shape[1]), value=fill)

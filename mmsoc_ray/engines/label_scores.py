@@ -46,7 +46,7 @@ class LabelScorer:
 
     def __init__(self, loaded: Checkpoint) -> None:
         self._loaded = loaded
-        self._answers_apart = bool(loaded.model.config.is_encoder_decoder)
+        self._answers_apart = bool(loaded.text_model.config.is_encoder_decoder)
         self._word_tokens = lru_cache(maxsize=4096)(self._split)
 
     def tokens(self, prompt: str, labels: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
@@ -119,7 +119,7 @@ class LabelScorer:
             max_new_tokens=max(map(len, words)),
             pad_token_id=self._loaded.pad_token_id,
             bos_token_id=self._loaded.tokenizer.bos_token_id,
-            decoder_start_token_id=model.generation_config.decoder_start_token_id,
+            decoder_start_token_id=self._loaded.model.generation_config.decoder_start_token_id,
         )
         model.generate(**inputs, generation_config=config, logits_processor=[forced])
         return forced.sums

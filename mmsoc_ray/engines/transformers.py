@@ -1,4 +1,4 @@
-"""The transformers engine: any picture-and-text or causal language model folder, greedy and repeatable."""
+"""The transformers engine: any picture-and-text or causal language model folder, repeatable (greedy or beam search)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
-from mmsoc_ray.engines.encoded import EncodedRequest, stack
+from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
 from mmsoc_ray.engines.shared_prefix import (
@@ -35,11 +35,11 @@ ERROR_CHARACTERS = 500
 class TransformersEngine:
     """Answers with ``generate`` of the transformers library, in batches of similar length within one call.
 
-    Greedy, whatever the checkpoint's own generation settings say (sampling, repetition penalty, beams). The same posts
-    give the same bytes on the same machine. What a post's requests have in common is computed once, where the
-    architecture allows it without changing a result beyond rounding: the encoded picture (``mm_encoder_outputs`` of its
-    ``forward``) and the common prefix of the prompts (``shared_prefix.can_share``). Other architectures get pixels and
-    prompt whole with every request.
+    Decodes as the entry says (greedy by default), whatever the checkpoint's own generation settings say (sampling,
+    repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
+    common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
+    picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
+    (``shared_prefix.can_share``). Other architectures get pixels and prompt whole with every request.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -117,7 +117,8 @@ class TransformersEngine:
                 yield from answers
 
     def _answer_whole(self, requests: Sequence[EncodedRequest]) -> Iterator[Answer]:
-        for batch in pack([request.size for request in requests], self._entry.batch_tokens):
+        batch_tokens = self._entry.batch_tokens // self._entry.decoding.num_beams  # each beam is a row of the batch
+        for batch in pack([request.size for request in requests], batch_tokens):
             yield from run_in_halves(
                 [requests[position] for position in batch],
                 self._generate_whole,
@@ -170,7 +171,15 @@ class TransformersEngine:
             )
         ids = inputs["input_ids"]
         self._check_length(ids.shape[1], request.max_new_tokens)
-        tokens = {name: x for name, x in inputs.items() if x.shape == ids.shape and "pixel" not in name}
+        if request.with_image and loaded.image_token_id is not None and loaded.image_token_id not in ids:
+            raise ValueError("the checkpoint's processor left no place for the picture in the prompt")
+        if not request.with_image:
+            inputs = {name: x for name, x in inputs.items() if not name.startswith(SECOND_PROMPT)}
+        tokens = {
+            name: x
+            for name, x in inputs.items()
+            if name.startswith(SECOND_PROMPT) or (x.shape == ids.shape and "pixel" not in name)
+        }
         pixels = {name: x for name, x in inputs.items() if name not in tokens}
         if not loaded.takes_token_types:
             tokens.pop("token_type_ids", None)
@@ -197,7 +206,8 @@ class TransformersEngine:
 
     def _check_length(self, prompt_tokens: int, max_new_tokens: int) -> None:
         """Refuse a prompt that does not fit: nothing is cut silently."""
-        context, asked = self._loaded.context_tokens, prompt_tokens + max_new_tokens
+        answered_apart = self._loaded.text_model.config.is_encoder_decoder
+        context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
         if context is not None and asked > context:
             raise ValueError(
                 f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
@@ -258,16 +268,22 @@ class TransformersEngine:
         inputs = {**self._to_device(stack(requests, self._loaded.pad_token_id)), **_encoded_pictures(requests)}
         inputs |= self._labels.new_cache(requests)
         new_tokens = self._generate(inputs, requests[0].max_new_tokens)
-        scores = self._labels.scores(self._loaded.model, inputs, requests)
+        scores = self._labels.scores(self._answering(inputs), inputs, requests)
         latency_s = time.perf_counter() - started
         return [self._finish(*answered, latency_s) for answered in zip(requests, new_tokens, scores, strict=True)]
 
     def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
-        model = self._loaded.model
-        sequences = model.generate(**inputs, generation_config=self._loaded.greedy(max_new_tokens))
-        first_new = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        prompt_tokens = inputs["input_ids"].shape[1]
+        options = self._loaded.decoding_options(self._entry.decoding, max_new_tokens, prompt_tokens)
+        sequences = self._answering(inputs).generate(**inputs, **options)
+        first_new = 1 if self._loaded.text_model.config.is_encoder_decoder else prompt_tokens
         new_tokens: list[list[int]] = sequences[:, first_new:].tolist()
         return new_tokens
+
+    def _answering(self, inputs: dict[str, Any]) -> Any:
+        """Return the model, or the language model inside it where that alone answers without a picture."""
+        shows_picture = "pixel_values" in inputs or "mm_encoder_outputs" in inputs
+        return self._loaded.model if shows_picture else self._loaded.text_model
 
     def _finish(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +16,10 @@ from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
 from mmsoc_ray.results.table import ResultRow
-from mmsoc_ray.tasks import get_task
+from mmsoc_ray.tasks import ParsePolicy, Task, rounds
+
+if TYPE_CHECKING:
+    from mmsoc_ray.results.cells import CellRows
 
 _READ = tuple(dict.fromkeys((*DIGESTED, "dataset", "split", "reference", "output_tokens")))
 
@@ -29,6 +32,8 @@ class CellJob:
         root_uri: Output root.
         run_folder: Folder of the run below it.
         cell: The cell.
+        task: Its task.
+        policy: How tolerantly its answers are read.
         files: Files of the units that hold its dataset's posts.
         expected: Planned number of posts.
         family: For the results table.
@@ -40,6 +45,8 @@ class CellJob:
     root_uri: str
     run_folder: str
     cell: Cell
+    task: Task
+    policy: ParsePolicy
     files: tuple[str, ...]
     expected: int
     family: str
@@ -75,6 +82,10 @@ class CellResult:
 def aggregate_cell(job: CellJob) -> CellResult:
     """Score one cell and write its file below ``cells/``.
 
+    Of self-improvement, a metric's plain name is that of the last round, which is what the setting comes to;
+    ``<metric>@round_<r>`` is that of each round from 0, and ``drift@round_<r>`` how far the answers have moved away
+    from the reference since round 0.
+
     A cell without all its posts is written as ``incomplete`` with its counts and no metric, and so is one whose
     predictions cannot be read or scored (a damaged file, a reference outside the task's labels): the other cells of the
     run are aggregated all the same.
@@ -82,12 +93,13 @@ def aggregate_cell(job: CellJob) -> CellResult:
     root = open_storage(job.root_uri)
     predictions, problem = _read_cell(root, job)
     rows: tuple[ResultRow, ...] = ()
-    if predictions.num_rows == job.expected and problem is None:
+    asked = rounds(job.cell.setting)
+    if predictions.num_rows == job.expected * asked and problem is None:
         try:
             rows = _rows(job, predictions)
         except ValueError as error:
             problem = str(error)
-    result = CellResult(job.cell, job.expected, predictions.num_rows, rows, problem)
+    result = CellResult(job.cell, job.expected, predictions.num_rows // asked, rows, problem)
     content = _cell_content(job, result, content_digest(predictions))
     path = f"{job.run_folder}/{job.cell.path}"
     if not root.exists(path) or root.read(path) != content:
@@ -118,25 +130,21 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
 
 def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
     # The metrics' libraries take seconds to import, which planning and the stream's workers need not wait for.
-    from mmsoc_ray.results.cells import CellRows, score_cell
+    from mmsoc_ray.results.cells import score_cell
+    from mmsoc_ray.results.rounds import drifts
 
-    columns = {name: predictions.column(name).to_pylist() for name in predictions.column_names}
-    task = get_task(job.cell.task)
-    encoder = job.bertscore.open() if job.bertscore is not None and task.kind == "free_text" else None
-    scores = score_cell(
-        task,
-        CellRows(
-            post_key=columns["post_key"],
-            output=columns["output"],
-            error=columns["error"],
-            reference=columns["reference"],
-            output_tokens=columns["output_tokens"],
-            label_scores=[None if scores is None else dict(scores) for scores in columns["label_scores"]],
-            score=columns["score"],
-        ),
-        identity=job.cell.identity,
-        bertscore=encoder,
-    )
+    identity, policy = job.cell.identity, job.policy
+    by_round = [_cell_rows(predictions, number) for number in range(rounds(job.cell.setting))]
+    # One identity for all rounds: their intervals come from the same resamples of posts, as they can be compared.
+    encoder = job.bertscore.open() if job.bertscore is not None and job.task.kind == "free_text" else None
+    scored = [score_cell(job.task, rows, identity=identity, policy=policy, bertscore=encoder) for rows in by_round]
+    named = [(metric.name, metric, scored[-1]) for metric in scored[-1].metrics]
+    if len(scored) > 1:
+        named += [
+            (f"{m.name}@round_{number}", m, scores) for number, scores in enumerate(scored) for m in scores.metrics
+        ]
+        drifted = drifts(job.task, by_round, identity=identity, policy=policy)
+        named += [(metric.name, metric, scores) for metric, scores in zip(drifted, scored[1:], strict=True)]
     source_digest = content_digest(predictions)
     return tuple(
         ResultRow(
@@ -149,7 +157,7 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
             task=job.cell.task,
             dataset=job.cell.dataset,
             split=job.cell.split,
-            metric=metric.name,
+            metric=name,
             value=metric.value,
             ci_low=metric.ci_low,
             ci_high=metric.ci_high,
@@ -158,7 +166,23 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
             n_unparsed=scores.n_unparsed,
             source_digest=source_digest,
         )
-        for metric in scores.metrics
+        for name, metric, scores in named
+    )
+
+
+def _cell_rows(predictions: pa.Table, number: int) -> CellRows:
+    from mmsoc_ray.results.cells import CellRows
+
+    of_round = predictions.filter(pc.equal(predictions.column("round"), number))
+    columns = {name: of_round.column(name).to_pylist() for name in of_round.column_names}
+    return CellRows(
+        post_key=columns["post_key"],
+        output=columns["output"],
+        error=columns["error"],
+        reference=columns["reference"],
+        output_tokens=columns["output_tokens"],
+        label_scores=[None if scores is None else dict(scores) for scores in columns["label_scores"]],
+        score=columns["score"],
     )
 
 
@@ -169,9 +193,10 @@ def _cell_content(job: CellJob, result: CellResult, source_digest: str) -> bytes
         "status": "complete" if result.complete else "incomplete",
         "expected": result.expected,
         "found": result.found,
+        "parse_policy": job.policy,
         "source_digest": source_digest,
     }
-    if job.bertscore is not None and get_task(cell.task).kind == "free_text":
+    if job.bertscore is not None and job.task.kind == "free_text":
         content["bertscore"] = job.bertscore.content
     if result.problem is not None:
         content["problem"] = result.problem

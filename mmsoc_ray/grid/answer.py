@@ -13,10 +13,11 @@ from mmsoc_ray.data import Storage, read_targets
 from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.plan import BASE_ADAPTER
+from mmsoc_ray.grid.rounds import next_round
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.models import model_digest, resolve_checkpoint
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import TASKS
+from mmsoc_ray.tasks import TASKS, Task
 
 
 class UnitAnswerer:
@@ -36,17 +37,16 @@ class UnitAnswerer:
     def __call__(self, unit: PreparedUnit) -> pa.Table:
         """Return the predictions of a unit: a row of ``PREDICTION_SCHEMA`` per request, none missing, none twice.
 
+        Requests of self-improvement have a row for each of their rounds.
+
         Raises:
             RuntimeError: Where the engine leaves a request out or answers it twice.
         """
-        rows = [_unanswered(request) for request in unit.requests]
-        posts, positions = unit.askable()
-        if posts:
-            engine = self._engines[unit.requests[0]["dataset"]]
-            for position, answer in _answers(engine, posts, positions):
-                rows[position].update(_columns(answer, unit.requests[position]["positive"]))
-            for row in rows:
-                row["engine"], row["engine_version"] = engine.name, engine.version
+        rows = asked = self._ask(unit)
+        requests = unit.requests
+        while requests := tuple(next_round(self._answerer, requests, asked)):
+            asked = self._ask(dataclasses.replace(unit, requests=requests))
+            rows = rows + asked
         created_at = datetime.now(UTC)
         for row in rows:
             row.update(
@@ -57,6 +57,18 @@ class UnitAnswerer:
                 created_at=created_at,
             )
         return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
+
+    def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
+        """Answer the requests of one round, a row each."""
+        rows = [_unanswered(request) for request in unit.requests]
+        posts, positions = unit.askable()
+        if posts:
+            engine = self._engines[unit.requests[0]["dataset"]]
+            for position, answer in _answers(engine, posts, positions):
+                rows[position].update(_columns(answer, unit.requests[position]["positive"]))
+            for row in rows:
+                row["engine"], row["engine_version"] = engine.name, engine.version
+        return rows
 
 
 def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +110,13 @@ def _columns(answer: Answer, positive: str | None) -> dict[str, Any]:
 
 
 def open_answerer(
-    run_id: str, answerer: Answerer, data: Storage, fit: Mapping[str, Any], *, threads: int | None
+    run_id: str,
+    answerer: Answerer,
+    data: Storage,
+    fit: Mapping[str, Any],
+    *,
+    threads: int | None,
+    tasks: Mapping[str, Task] = TASKS,
 ) -> UnitAnswerer:
     """Load the model of an actor, on the node where the actor runs.
 
@@ -108,16 +126,22 @@ def open_answerer(
         data: Root of the datasets, to fit a baseline.
         fit: For a baseline: dataset to the manifest of the split that it is fitted on.
         threads: Threads with which an engine on the CPU computes.
+        tasks: For a baseline: the tasks that it is asked, by name.
 
     Raises:
         RuntimeError: Where the checkpoint on this node is another than the planned one.
     """
     entry = answerer.entry
     if entry.engine == "baseline":
-        answers = {task.name: task.answers for task in TASKS.values() if task.labels}
+        answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
+        kinds = {name: task.kind for name, task in tasks.items()}
         engines = {
             dataset: open_engine(
-                entry, fit=fit_baseline(read_targets(data, manifest)), answers=answers, seed=answerer.seed
+                entry,
+                fit=fit_baseline(read_targets(data, manifest)),
+                answers=answers,
+                kinds=kinds,
+                seed=answerer.seed,
             )
             for dataset, manifest in fit.items()
         }

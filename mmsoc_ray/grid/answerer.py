@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.grid.keys import digest
-from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan
+from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
 from mmsoc_ray.models.entry import Dtype
-from mmsoc_ray.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Answerer:
             "quantisation": None,
             "prompt_template": self.entry.prompt_template,
             "preprocessing": {"max_picture_side": self.entry.max_picture_side},
-            "decoding": {"do_sample": False, "num_beams": 1},
+            "decoding": self.entry.decoding.content(),
         }
 
 
@@ -88,9 +87,11 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
             "task": question.task,
             "setting": question.setting,
             "dataset": question.dataset,
-            "prompt": get_task(question.task).question(question.variant),
+            "prompt": question.definition.question(question.variant),
             "max_new_tokens": question.max_new_tokens,
-            **({"scored": dict(get_task(question.task).answers)} if question.scored else {}),
+            **({"scored": dict(question.definition.answers)} if question.scored else {}),
+            **_examples(question),
+            **_own_labels(question),
         }
         for question in plan.questions
     ]
@@ -103,6 +104,17 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
         "words": words_digest if uses_words else None,
     }
+
+
+def _examples(question: Question) -> dict[str, str]:
+    shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
+    return {"examples": digest(shown)} if shown else {}
+
+
+def _own_labels(question: Question) -> dict[str, Any]:
+    """Return what of a task of the user's own a baseline answers with; how answers are read is no part of it."""
+    own = question.own
+    return {} if own is None else {"kind": own.kind, "answers": dict(own.answers)}
 
 
 def _planned_dtype(entry: ModelEntry, *, gpus: float) -> Dtype:

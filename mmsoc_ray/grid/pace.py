@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 WINDOW_S = 60.0
 """Recent rates look back so many seconds, further where fewer than ``WINDOW_UNITS`` units fall into them."""
 WINDOW_UNITS = 8
+SHORTEST_WINDOW_S = 1.0
+"""Over less a rate says nothing: the first baseline unit takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,12 @@ class ModelProgress:
         return self.done.since(0, 0, 0, self.elapsed(now))
 
     def recent(self, now: float) -> Rates:
-        """Rates over the recent window; they fall while nothing arrives."""
+        """Rates over the recent window; they fall while nothing arrives. Where it is too short, those of the whole."""
         if not self.marks:
             return Rates(0.0, 0.0, 0.0)
         mark = self.marks[0]
+        if now - mark.at < SHORTEST_WINDOW_S:
+            return self.overall(now)
         return self.done.since(mark.posts, mark.requests, mark.output_tokens, now - mark.at)
 
     @property

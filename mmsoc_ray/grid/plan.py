@@ -11,9 +11,9 @@ from typing import Any
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import ModelEntry, get_model
+from mmsoc_ray.models import ModelEntry, answerable, can_answer, get_model, model_names
 from mmsoc_ray.models.own import own_entry
-from mmsoc_ray.tasks import get_task
+from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
@@ -43,7 +43,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Question:
-    """A task in a setting, as a model is asked it on one dataset."""
+    """A task in a setting, as a model is asked it on one dataset.
+
+    Attributes:
+        task: Name of the task.
+        setting: What the model is shown.
+        dataset: Whose posts are asked about.
+        variant: Which of the task's prompts.
+        max_new_tokens: Answers are cut after so many tokens.
+        examples: In ``few_shot_<k>``, once they are chosen: what stands before every prompt.
+        own: The task, where it is not built in: it travels with the question to every worker.
+    """
 
     task: str
     setting: str
@@ -51,6 +61,18 @@ class Question:
     variant: str
     max_new_tokens: int
     scored: bool = False  # whether its labels get their probabilities too
+    examples: tuple[Example, ...] = ()
+    own: Task | None = None
+
+    @property
+    def definition(self) -> Task:
+        """The task that is asked."""
+        return self.own or get_task(self.task)
+
+    @property
+    def rounds(self) -> int:
+        """How often each post is asked: more than once in ``self_improve_<k>``."""
+        return rounds(self.setting)
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class ModelPlan:
         resources: What its engine pool takes.
         questions: What it is asked; questions of one dataset are asked together on each of its posts.
         datasets: The splits that it answers on.
-        fit: For a baseline: the splits that it is fitted on, by dataset.
+        fit: By dataset, the splits that a baseline is fitted on and that few-shot examples are taken from.
         limit: Only the first so many posts of each split.
     """
 
@@ -76,6 +98,11 @@ class ModelPlan:
     def questions_on(self, dataset: str) -> tuple[Question, ...]:
         """Return the questions that are asked on a dataset's posts."""
         return tuple(question for question in self.questions if question.dataset == dataset)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks of its questions by name."""
+        return {question.task: question.definition for question in self.questions}
 
     def units(self) -> list[Unit]:
         """Return the units of all its datasets."""
@@ -102,8 +129,12 @@ class ModelPlan:
 
     @property
     def requests(self) -> int:
-        """Number of questions over all posts."""
-        return sum(self.posts(question.dataset) for question in self.questions)
+        """Number of questions over all posts, every round counted."""
+        return sum(self.posts(question.dataset) * question.rounds for question in self.questions)
+
+    def requests_per_post(self, dataset: str) -> int:
+        """Return how many rows each post of a dataset has."""
+        return sum(question.rounds for question in self.questions_on(dataset))
 
 
 @dataclass(frozen=True)
@@ -176,20 +207,24 @@ def _plan_model(
     limit: int | None,
 ) -> ModelPlan:
     entry = _entry(name, choice)
-    settings = choice.settings or tuple(s for s in grid.defaults.settings if s in entry.settings)
+    settings = choice.settings or tuple(s for s in grid.defaults.settings if can_answer(entry, s))
     if not settings:
         raise ConfigurationError(
             f"models.{name}.settings: {name} can answer in none of the default settings "
-            f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(entry.settings)}."
+            f"({', '.join(grid.defaults.settings)}). Allowed: {', '.join(answerable(entry))}."
         )
+    own = {task: grid.own_task(task) for task in grid.tasks}
     questions = tuple(
         Question(
             task=task,
             setting=setting,
             dataset=dataset,
             variant=grid.tasks[task].prompt,
-            max_new_tokens=grid.tasks[task].max_new_tokens or get_task(task).max_new_tokens,
+            max_new_tokens=grid.tasks[task].max_new_tokens
+            or entry.decoding.max_new_tokens
+            or (own[task] or get_task(task)).max_new_tokens,
             scored=grid.tasks[task].scored,
+            own=own[task],
         )
         for setting in settings
         for task in grid.tasks
@@ -197,18 +232,38 @@ def _plan_model(
         for dataset in offers[task]
     )
     datasets = {dataset: manifests[dataset] for dataset in manifests if any(q.dataset == dataset for q in questions)}
-    fit = {}
-    if entry.engine == "baseline":
-        fit = {
-            dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
-            for dataset in datasets
-        }
+    fit = {
+        dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
+        for dataset in datasets
+        if entry.engine == "baseline" or any(q.dataset == dataset and shots(q.setting) for q in questions)
+    }
+    for question in questions:
+        if shots(question.setting):
+            _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, choice.resources or grid.defaults.resources, questions, datasets, fit, limit)
+
+
+def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:
+    """Refuse few-shot examples out of the evaluated split, or of a split with too few posts."""
+    where = f"datasets.{question.dataset}.fit_split: {fit.split!r}"
+    if fit.split == asked.split:
+        raise ConfigurationError(
+            f"{where} is also the split that is evaluated, and {question.setting} would show its answers. Name another "
+            f"fit_split."
+        )
+    there = fit.tasks.get(question.task, 0)
+    if there < shots(question.setting):
+        raise ConfigurationError(
+            f"{where} has {there} posts with a target for {question.task}, and {question.setting} takes "
+            f"{shots(question.setting)} of them. Take a smaller number or another fit_split."
+        )
 
 
 def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.checkpoint is None:
         entry = get_model(name)
+    elif name in model_names():
+        entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))
     else:
         entry = own_entry(name, Path(choice.checkpoint), settings=choice.settings)
     overrides: dict[str, Any] = {
@@ -216,4 +271,7 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
         if (value := getattr(choice, field)) is not None
     }
+    if choice.decoding is not None:
+        changed = choice.decoding.model_dump(exclude_none=True)
+        overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
     return dataclasses.replace(entry, **overrides)

@@ -48,4 +48,4 @@ def _counts(model: ModelPlan, setting: str) -> tuple[int, int, int]:
     """Return cells, posts and requests of a model in a setting."""
     questions = [question for question in model.questions if question.setting == setting]
     posts = sum(model.posts(dataset) for dataset in {question.dataset for question in questions})
-    return len(questions), posts, sum(model.posts(question.dataset) for question in questions)
+    return len(questions), posts, sum(model.posts(q.dataset) * q.rounds for q in questions)

@@ -13,7 +13,7 @@ from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.keys import row_key
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.wire import PreparedUnit
-from mmsoc_ray.tasks import get_task, render, shows_picture
+from mmsoc_ray.tasks import base_setting, render, shows_picture, with_examples
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,11 @@ class _Preparer:
         error = shown.error if with_image else None
         if question.setting == "with_ocr" and words is not None and error is None:
             error = words.error
-        task = get_task(question.task)
-        prompt = render(
-            task, post, question.setting, variant=question.variant, words=words.text if words is not None else None
+        task = question.definition
+        shown_as = base_setting(question.setting, sees_pictures=self._entry.sees_pictures)
+        prompt = with_examples(
+            render(task, post, shown_as, variant=question.variant, words=words.text if words is not None else None),
+            question.examples,
         )
         labels = dict(task.answers) if question.scored else None
         image_sha256 = shown.sha256 if with_image or self._baseline else None
@@ -113,6 +115,7 @@ class _Preparer:
             ),
             "image_sha256": image_sha256,
             "prompt": prompt,
+            "question": task.question(question.variant) if question.rounds > 1 else None,
             "with_image": with_image,
             "max_new_tokens": question.max_new_tokens,
             "labels": None if labels is None else list(labels.items()),

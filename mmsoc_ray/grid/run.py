@@ -14,10 +14,12 @@ from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import PinnedEncoder, pin_encoder
+from mmsoc_ray.grid.examples import choose_examples
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.run_folder import RunFolder
+from mmsoc_ray.grid.scoring import scoring
 from mmsoc_ray.grid.seal import SealError, UnitSeal, count_unit, missing_units, seal_content
 from mmsoc_ray.interrupts import terminate_as_interrupt
 from mmsoc_ray.results.table import write_results
@@ -80,14 +82,18 @@ class Run:
         return missing_units(present, [unit.unit_id for unit in model.plan.units()])
 
     def finished(self) -> bool:
-        """Whether all is there already: every unit, every seal, the table and its manifest."""
+        """Whether all is there already: every unit, every seal, the table as it is scored now, and its manifest."""
         return (
             self.root.exists(self.folder.manifest)
             and self.root.exists(self.folder.results)
             and all(self.root.exists(self.folder.seal(model.name, model.config)) for model in self.models)
             and not any(self.units_left(model) for model in self.models)
-            and json.loads(self.root.read(self.folder.manifest))["status"] == "complete"
+            and self._scored()
         )
+
+    def _scored(self) -> bool:
+        manifest = json.loads(self.root.read(self.folder.manifest))
+        return bool(manifest["status"] == "complete" and manifest.get("scoring") == digest(scoring(self.plan.grid)))
 
 
 def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: Callable[[str], None]) -> Run:
@@ -108,6 +114,7 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
     uses_words = any(q.setting == "with_ocr" for model in plan.models for q in model.questions)
     ocr = PictureReader().digest if uses_words else None
     bertscore = pin_encoder(plan.grid)
+    plan = choose_examples(plan, data, phase)
     models = []
     for model in plan.models:
         phase(f"preparing the checkpoint of {model.entry.name}")
@@ -136,6 +143,9 @@ def _write_or_check_plan(run: Run) -> None:
             f"run id {run.folder.run_id!r} below {run.root.uri} stands for another configuration:\n  {shown}\n"
             f"Take another --run-id, or the grid and options that this one was started with."
         )
+    if stored.get("scoring") != content["scoring"]:
+        stored["scoring"] = content["scoring"]
+        run.root.write(run.folder.plan, json.dumps(stored, indent=1, sort_keys=True).encode())
 
 
 def _plan_content(run: Run) -> dict[str, Any]:
@@ -144,6 +154,7 @@ def _plan_content(run: Run) -> dict[str, Any]:
         "run_id": run.folder.run_id,
         "grid": run.plan.grid.name,
         "notes": list(run.plan.grid.notes),
+        "scoring": scoring(run.plan.grid),
         "configuration": {
             "limit": run.plan.limit,
             "seed": run.plan.grid.seed,
@@ -215,7 +226,7 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
     units = model.plan.units()
     left = set(run.units_left(model))
     todo = [unit for unit in units if unit.unit_id in left]
-    per_post = {dataset: len(model.plan.questions_on(dataset)) for dataset in model.plan.datasets}
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     done = [unit for unit in units if unit.unit_id not in left]
     progress.start_model(
         model.name,
@@ -250,7 +261,7 @@ def _seal_model(run: Run, model: PlannedModel, run_tasks: Callable[..., Any]) ->
     seal_path = run.folder.seal(model.name, model.config)
     if run.units_left(model) or run.root.exists(seal_path):
         return
-    per_post = {dataset: len(model.plan.questions_on(dataset)) for dataset in model.plan.datasets}
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     calls = [
         (
             run.root,
@@ -280,6 +291,8 @@ def _cell_jobs(run: Run) -> list[CellJob]:
                     root_uri=run.root.uri,
                     run_folder=run.folder.root,
                     cell=cell,
+                    task=model.plan.tasks[cell.task],
+                    policy=run.plan.grid.parse_policy(cell.task),
                     files=tuple(files[cell.dataset]),
                     expected=posts,
                     family=model.plan.entry.family,
@@ -301,6 +314,7 @@ def _write_results(run: Run, cells: Sequence[CellResult]) -> None:
         "grid": run.plan.grid.name,
         "status": "incomplete" if incomplete else "complete",
         "results": {"file": run.folder.results, "sha256": hashlib.sha256(table).hexdigest()},
+        "scoring": digest(scoring(run.plan.grid)),
         "cells": len(cells),
         "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
         "models": {model.name: model.config for model in run.models},

@@ -20,7 +20,7 @@ import ray.data.exceptions
 import ray.exceptions
 
 from mmsoc_ray.config import Resources
-from mmsoc_ray.data import SplitManifest, Unit, open_storage, read_unit
+from mmsoc_ray.data import SplitManifest, Unit, endpoint_for_nodes, open_storage, read_unit
 from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.pace import Receipt
@@ -120,7 +120,12 @@ class EngineActor:
     def __init__(self, pipeline: Pipeline) -> None:
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
         self._answerer = open_answerer(
-            pipeline.run_id, pipeline.answerer, open_storage(pipeline.data_uri), pipeline.fit, threads=threads
+            pipeline.run_id,
+            pipeline.answerer,
+            open_storage(pipeline.data_uri),
+            pipeline.fit,
+            threads=threads,
+            tasks={q.task: q.definition for questions in pipeline.questions.values() for q in questions},
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -159,7 +164,7 @@ def start_ray(address: str | None) -> None:
     if ray.is_initialized():
         pass
     elif address and address != "local":
-        ray.init(address=address, **quiet)
+        ray.init(address=address, runtime_env={"env_vars": endpoint_for_nodes()}, **quiet)
     else:
         # Threads of an engine that wait for each other spin; for long, they starve what shares their cores. Measured
         # on two cores with two other busy processes: a unit in 56 s instead of 115 s, and alone no slower.

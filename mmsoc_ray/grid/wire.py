@@ -24,6 +24,7 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("row_key", pa.string()),
         pa.field("image_sha256", pa.string()),
         pa.field("prompt", pa.string()),
+        pa.field("question", pa.string()),  # to be asked again, where there are several rounds
         pa.field("with_image", pa.bool_()),
         pa.field("max_new_tokens", pa.int32()),
         pa.field("labels", pa.map_(pa.string(), pa.string())),  # where they are scored

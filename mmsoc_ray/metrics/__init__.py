@@ -33,6 +33,7 @@ from mmsoc_ray.metrics.classification import (
     weighted_recall,
 )
 from mmsoc_ray.metrics.confusion import Counts, Floats, classification_values, confusion_counts, divide
+from mmsoc_ray.metrics.drift import drift
 from mmsoc_ray.metrics.overlap import rouge_1, rouge_2, rouge_l, rouge_scores
 from mmsoc_ray.metrics.ranking import (
     ProbabilityStatistic,
@@ -85,6 +86,7 @@ __all__ = [
     "classification_values",
     "confusion_counts",
     "divide",
+    "drift",
     "edit_counts",
     "exact_match",
     "expected_calibration_error",

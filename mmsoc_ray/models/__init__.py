@@ -1,5 +1,6 @@
 """Models: what a grid can name, and from where its weights come."""
 
+from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.checkpoints import resolve_checkpoint
 from mmsoc_ray.models.digests import model_digest
 from mmsoc_ray.models.entry import EngineName, ModelEntry
@@ -11,6 +12,8 @@ __all__ = [
     "EngineName",
     "ModelEntry",
     "UnknownModelError",
+    "answerable",
+    "can_answer",
     "get_model",
     "model_digest",
     "model_names",

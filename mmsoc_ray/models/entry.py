@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 EngineName = Literal["transformers", "vllm", "endpoint", "baseline"]
 Dtype = Literal["bfloat16", "float16", "float32"]
+
+
+BYTES: dict[Dtype, int] = {"bfloat16": 2, "float16": 2, "float32": 4}
+"""Bytes of a parameter."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an answer is drawn from a model: greedy by default, never sampled.
+
+    Attributes:
+        num_beams: Width of the beam search; 1 is greedy.
+        repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none. Tokens of the prompt
+            are not penalised, so that neither padding nor the words of a post change an answer.
+        length_penalty: Exponent of the length by which a beam's score is divided; without beams it does nothing.
+        min_length: As transformers counts: the answer cannot end while prompt and answer together (in an
+            encoder-decoder: the answer with its start token) are shorter.
+        max_new_tokens: Answers are cut after so many tokens where the grid's task says nothing; None is the task's own.
+    """
+
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+    min_length: int = 0
+    max_new_tokens: int | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return what enters the keys of answers; the limit of an answer has its own place there."""
+        defaults = asdict(Decoding())
+        changed = {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        changed.pop("max_new_tokens", None)
+        return {"do_sample": False, "num_beams": self.num_beams, **changed}
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether each token is the likeliest, with nothing penalised or barred."""
+        return self.content() == Decoding().content()
 
 
 @dataclass(frozen=True)
@@ -16,9 +53,11 @@ class ModelEntry:
     Attributes:
         name: What a grid calls it, for example ``demo-llava``.
         family: Models that differ in size only share it.
-        parameters_b: Parameters in billions.
-        checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty for a baseline.
-        revision: Pinned hub revision, or None where the checkpoint is a folder or assembled.
+        parameters_b: Parameters in billions. With three decimals counted on the architecture with the published sizes,
+            otherwise as the checkpoint's name says.
+        checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty where there is none.
+        revision: Pinned hub revision; None where the checkpoint is a folder or assembled, or where no revision is known
+            here: it is then resolved at the first fetch and recorded.
         engine: How it answers.
         sees_pictures: Whether pictures can be shown to it.
         settings: Settings that it can answer.
@@ -28,6 +67,12 @@ class ModelEntry:
         batch_tokens: Bound on padded tokens of a batch (prompt and answer) in the transformers engine.
         max_picture_side: Pictures are downscaled to this before they reach the model (a preprocessing parameter).
         source: Where the defaults come from (model card, paper, our choice).
+        decoding: How an answer is drawn.
+        architecture: Class of transformers that loads the checkpoint; empty where none does.
+        gpus: GPUs of 80 GB that one engine needs for the weights in bfloat16 and room to work; 0 for a small model.
+        tensor_parallel: Over how many GPUs each layer is split.
+        licence: Of the weights, as their card names it; empty where it is not known here.
+        note: What a user has to know before using it.
     """
 
     name: str
@@ -43,3 +88,13 @@ class ModelEntry:
     batch_tokens: int = 4096
     max_picture_side: int = 1024
     source: str = ""
+    decoding: Decoding = Decoding()
+    architecture: str = ""
+    gpus: int = 0
+    tensor_parallel: int = 1
+    licence: str = ""
+    note: str = ""
+
+    def weights_gb(self, dtype: Dtype) -> float:
+        """Return the memory of the weights in GB (10^9 bytes), computed from the parameters: a lower bound."""
+        return self.parameters_b * BYTES[dtype]

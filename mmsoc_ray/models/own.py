@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.entry import ModelEntry
 
 WITH_PICTURES = ("zero_shot", "text_only", "image_only", "with_ocr")
@@ -31,20 +32,20 @@ def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = Non
             f"transformers saved."
         ) from error
     sees_pictures = any(key in config for key in ("vision_config", "vision_tower", "visual"))
-    allowed = WITH_PICTURES if sees_pictures else TEXT_ONLY
-    for setting in settings or ():
-        if setting not in allowed:
-            raise ConfigurationError(
-                f"models.{name}.settings: the checkpoint {folder} ({config.get('model_type', 'unknown type')}) cannot "
-                f"answer in {setting!r}. Allowed: {', '.join(allowed)}."
-            )
-    return ModelEntry(
+    entry = ModelEntry(
         name=name,
         family=name,
         parameters_b=0.0,
         engine="transformers",
         checkpoint=str(folder.absolute()),
         sees_pictures=sees_pictures,
-        settings=allowed,
+        settings=WITH_PICTURES if sees_pictures else TEXT_ONLY,
         source=f"checkpoint folder {folder.name}",
     )
+    for setting in settings or ():
+        if not can_answer(entry, setting):
+            raise ConfigurationError(
+                f"models.{name}.settings: the checkpoint {folder} ({config.get('model_type', 'unknown type')}) cannot "
+                f"answer in {setting!r}. Allowed: {', '.join(answerable(entry))}."
+            )
+    return entry

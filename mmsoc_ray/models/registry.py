@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.families import PUBLISHED
 
 _ENTRIES = (
     ModelEntry(
@@ -44,6 +45,7 @@ _ENTRIES = (
         settings=("zero_shot",),
         source="an answer drawn from those of the training split",
     ),
+    *PUBLISHED,
 )
 
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmsoc_ray.results.escape import printable
 from mmsoc_ray.results.overview import Overview
@@ -43,10 +43,38 @@ METRIC_MEANINGS = {
 """One line for each metric; those of one label (``f1_<label>`` and so on) follow from their names."""
 
 
+OF_ROUNDS = (
+    "self_improve_<k>: scores of the last of k rounds; the results file has <metric>@round_<r> for every round and "
+    "drift@round_<r>, how far the answers have moved away from the reference since round 0."
+)
+
+
 def footnotes(overview: Overview, notes: Sequence[str] = ()) -> list[str]:
     """Return the lines beneath the table: metrics, interval and marks, then the caller's notes."""
     lines = [*_metrics(overview), _marks(overview)]
+    if any(line.setting.startswith("self_improve_") for line in overview.lines):
+        lines.append(OF_ROUNDS)
     return [*lines, *(printable(note) for note in notes)]
+
+
+READ_LENIENTLY = "Answers are read leniently: a label also counts inside a sentence, as a synonym, or as a yes or no"
+READ_STRICTLY = "only an answer in exactly the form that the prompt asks for counts"
+
+
+def policy_notes(policies: Mapping[str, str]) -> list[str]:
+    """Return the line that says how the answers were read.
+
+    Args:
+        policies: Task to ``strict`` or ``lenient``; empty where the run did not record it.
+    """
+    strict = sorted(task for task, policy in policies.items() if policy == "strict")
+    if not policies:
+        return []
+    if len(strict) == len(policies):
+        return [f"Answers are read strictly: {READ_STRICTLY}."]
+    return [
+        f"{READ_LENIENTLY}; strictly, {READ_STRICTLY}, for {', '.join(strict)}." if strict else f"{READ_LENIENTLY}."
+    ]
 
 
 def _metrics(overview: Overview) -> list[str]:

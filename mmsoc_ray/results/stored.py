@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.results.footnotes import policy_notes
 from mmsoc_ray.results.table import CellKey, ResultRow, read_results
 
 
@@ -44,7 +45,8 @@ def read_run(root_uri: str, run_id: str) -> StoredRun:
     incomplete = {
         _cell_of(path): (counts["found"], counts["expected"]) for path, counts in manifest["incomplete"].items()
     }
-    return StoredRun(read_results(root.read(manifest["results"]["file"])), tuple(plan["notes"]), incomplete)
+    notes = (*policy_notes(plan.get("scoring", {}).get("parse_policy", {})), *plan["notes"])
+    return StoredRun(read_results(root.read(manifest["results"]["file"])), notes, incomplete)
 
 
 def _cell_of(path: str) -> CellKey:

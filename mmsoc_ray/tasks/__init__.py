@@ -1,8 +1,11 @@
 """The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
 from mmsoc_ray.tasks.classification import classification
+from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, right_answer, with_examples
+from mmsoc_ray.tasks.kinds import kind_metrics, kind_parser, kind_tokens
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
 from mmsoc_ray.tasks.parsing import (
+    PARSER_VERSION,
     AnswerParser,
     FreeTextParser,
     LabelParser,
@@ -13,15 +16,28 @@ from mmsoc_ray.tasks.parsing import (
     normalise_tag,
 )
 from mmsoc_ray.tasks.registry import TASKS, get_task
-from mmsoc_ray.tasks.settings import SETTINGS, check_setting, shows_picture
+from mmsoc_ray.tasks.self_improve import improve_prompt
+from mmsoc_ray.tasks.settings import (
+    NUMBERED_SETTINGS,
+    SETTINGS,
+    base_setting,
+    check_setting,
+    rounds,
+    shots,
+    shows_picture,
+)
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
 
 __all__ = [
     "LABEL_RULES",
+    "NUMBERED_SETTINGS",
+    "PARSER_VERSION",
     "SETTINGS",
     "TASKS",
     "TEXT_WORDS",
     "AnswerParser",
+    "Example",
+    "ExampleChooser",
     "FreeTextParser",
     "LabelParser",
     "LabelRule",
@@ -32,12 +48,21 @@ __all__ = [
     "TagParser",
     "Task",
     "TaskKind",
+    "base_setting",
     "check_setting",
     "classification",
     "get_task",
+    "improve_prompt",
+    "kind_metrics",
+    "kind_parser",
+    "kind_tokens",
     "label_words",
     "normalise_tag",
     "render",
+    "right_answer",
+    "rounds",
+    "shots",
     "shows_picture",
     "truncate_input",
+    "with_examples",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.tasks.text import bare, is_refusal, tokens
+from mmsoc_ray.tasks.yes_no import spoken_yes_no
 
 Tokens = Sequence[str]
 
@@ -29,6 +30,10 @@ _BETWEEN = (
 )
 BETWEEN = frozenset(_BETWEEN.split())
 MARKERS = frozenset(("answer", "label", "classification", "verdict", "category", "prediction", "conclusion"))
+UNDECIDED = frozenset(("whether", "if"))
+"""A label after one of these, as in "hard to say whether it is humorous", is no claim; it reaches as a negator does."""
+TO_THE_QUESTION = (("to", "the", "question"), ("to", "this", "question"), ("to", "your", "question"))
+"""May stand between a marker and its link: "the answer to the question is no"."""
 LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
 AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
 
@@ -83,8 +88,9 @@ def label_words(
             form = tuple(tokens(name))
             if not any(word[0].isalnum() for word in form):
                 raise ValueError(f"label {label!r}: {name!r} holds no word")
-            if form not in (("yes",), ("no",)) and forms.setdefault(form, label) != label:
-                raise ValueError(f"labels {forms[form]!r} and {label!r} share the word {name!r}")
+            for said in (form, ("".join(form),)):  # "not_humorous" is also said as "NotHumorous"
+                if said not in (("yes",), ("no",)) and forms.setdefault(said, label) != label:
+                    raise ValueError(f"labels {forms[said]!r} and {label!r} share the word {name!r}")
     opposite = {labels[0]: labels[1], labels[1]: labels[0]} if len(labels) == 2 else {}
     named = {word: label for word, label in asked.items() if word in ("yes", "no")}
     yes_no = named or ({"yes": positive, "no": opposite[positive]} if positive is not None and opposite else {})
@@ -135,10 +141,10 @@ def form_at(said: Tokens, at: int, words: LabelWords) -> tuple[str, int] | None:
     return None
 
 
-def is_negated(said: Tokens, at: int) -> bool:
-    """Whether a negator before a token reaches it over words that carry no meaning of their own."""
+def is_reached(said: Tokens, at: int, reaching: frozenset[str]) -> bool:
+    """Whether one of the words before a token reaches it over words that carry no meaning of their own."""
     for before in range(at - 1, max(-1, at - 2 - NEGATION_REACH), -1):
-        if said[before] in NEGATORS:
+        if said[before] in reaching:
             return True
         if said[before] not in BETWEEN:
             return False
@@ -149,7 +155,7 @@ def mentions(said: Tokens, words: LabelWords) -> frozenset[str]:
     """Return the labels that a sentence claims.
 
     A negated label claims its opposite, or nothing where there are more than two labels. Labels joined by "or" or a
-    slash are options, not claims.
+    slash are options, not claims; nor is a label after "whether" or "if".
     """
     found: set[str] = set()
     at = 0
@@ -161,8 +167,8 @@ def mentions(said: Tokens, words: LabelWords) -> frozenset[str]:
         label, length = match
         after = at + length
         is_option = (at > 0 and said[at - 1] in OPTIONS) or (after < len(said) and said[after] in OPTIONS)
-        if not is_option:
-            meant = words.opposite.get(label) if is_negated(said, at) else label
+        if not is_option and not is_reached(said, at, UNDECIDED):
+            meant = words.opposite.get(label) if is_reached(said, at, NEGATORS) else label
             if meant is not None:
                 found.add(meant)
         at = after
@@ -173,9 +179,12 @@ def opening(said: Tokens, words: LabelWords) -> tuple[str, int] | None:
     """Return label and length of the form, or the yes or no, with which a sentence begins and then pauses or ends."""
     if not said:
         return None
-    if said[0] in words.yes_no and (len(said) == 1 or said[1] in PAUSES or said[1] in AFTER_YES_NO):
-        return words.yes_no[said[0]], 1
     match = form_at(said, 0, words)
+    spoken = spoken_yes_no(said) if words.yes_no else None
+    if match is None and spoken is not None:
+        meaning, length = spoken
+        if meaning in words.yes_no and (length == len(said) or said[length] in PAUSES | AFTER_YES_NO):
+            return words.yes_no[meaning], length
     return match if match and (match[1] == len(said) or said[match[1]] in PAUSES) else None
 
 
@@ -202,11 +211,27 @@ def announced(answer: Reading, words: LabelWords) -> frozenset[str] | None:
         # The last marker only: what stands after an earlier one holds the later one too.
         last = max((at for at, word in enumerate(said) if word in MARKERS), default=len(said))
         links = last + 1
+        if tuple(said[links : links + 3]) in TO_THE_QUESTION:
+            links += 3
+        after = links
         while links < len(said) and said[links] in LINKS:
             links += 1
-        if links > last + 1:
+        if links > after:
             found.append(claims(said[links:], words))
     return union(found)
+
+
+def named(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find labels that are answered by yes or no one by one: "hateful: no", "positive: no, neutral: yes"."""
+    found: list[frozenset[str]] = []
+    for index, said in enumerate(answer.sentences[:-1]):
+        match = form_at(said, 0, words)
+        spoken = spoken_yes_no(answer.sentences[index + 1])
+        if match is None or match[1] != len(said) or answer.marks[index] != ":" or spoken is None:
+            continue
+        meant = match[0] if spoken[0] == "yes" else words.opposite.get(match[0])
+        found.append(frozenset() if meant is None else frozenset((meant,)))
+    return frozenset().union(*found) if found else None  # of three labels one denied decides: nothing is claimed
 
 
 def alone(answer: Reading, words: LabelWords) -> frozenset[str] | None:
@@ -253,6 +278,7 @@ class LabelRule:
 
 LABEL_RULES = (
     LabelRule("announced", "It shows a funny cat, so the answer is not_humorous. One may find it humorous.", announced),
+    LabelRule("named", "Humorous: no. It is a plain statement.", named),
     LabelRule("alone", "No.\nThe picture may be humorous to some.", alone),
     LabelRule("leading", "Yes, this meme is funny. It is not humorous to everyone.", leading),
     LabelRule("refusal", "I'm sorry, but I cannot judge whether a person is humorous.", refusal),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from mmsoc_ray.tasks.settings import check_setting
+from mmsoc_ray.tasks.settings import base_setting
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Post
@@ -120,7 +120,7 @@ def render(
     Args:
         task: The task.
         post: The post.
-        setting: One of ``SETTINGS``.
+        setting: Any setting; a numbered one renders as ``zero_shot``, what stands before it is added elsewhere.
         variant: Which of the task's prompts.
         words: What an OCR engine read in the picture; used by ``with_ocr`` only.
         text_words: Bound on the words of each text.
@@ -128,7 +128,7 @@ def render(
     Raises:
         ValueError: The setting or the variant is not known.
     """
-    check_setting(setting)
+    setting = base_setting(setting)
     question = task.question(variant)
     shows_text = setting in ("text_only", "with_ocr") or (
         setting == "zero_shot" and (task.uses_text or variant in task.text_variants)

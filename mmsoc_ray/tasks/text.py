@@ -16,6 +16,9 @@ _FOLD = {**_FULL_WIDTH, **_DASHES, ord("—"): " - ", ord("。"): ".", **dict.fr
 # Words, or one mark that can end or join parts of a sentence. Every character is looked at once.
 _TOKEN = re.compile(r"[^\W_]+|[.!?;:,\n/()]| -(?= )")
 
+# What frames an answer in the output of some models: <answer>, </s>, <|im_end|>. Bounded, so that time stays linear.
+_TAG = re.compile(r"<[/|]?[A-Za-z_]{1,24}\|?>")
+
 SURROUNDING = "\"'*_.,:;!?()[]{}<>|~# \t\r\n"
 
 REFUSAL_WORDS = 40
@@ -37,7 +40,7 @@ _REFUSAL_PHRASES: tuple[tuple[str, ...], ...] = (
     ("i", "decline"),
     ("not", "comfortable"),
 )
-_CANNOT = (("can", "not"), ("wo", "not"), ("will", "not"), ("could", "not"))
+_CANNOT = (("can", "not"), ("ca", "not"), ("wo", "not"), ("will", "not"), ("could", "not"))
 _PICTURE_WORDS = frozenset(("image", "images", "picture", "photo", "photograph", "text", "request", "file", "meme"))
 
 
@@ -55,16 +58,17 @@ def fold(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return the folded text without the quotes, marks and white space around it."""
-    return fold(text).strip(SURROUNDING)
+    """Return the folded text without the tags, quotes, marks and white space around it."""
+    return _TAG.sub(" ", fold(text)).strip(SURROUNDING)
 
 
 def tokens(text: str) -> list[str]:
     """Return folded words and sentence marks in order; contractions are undone (``isn't`` gives ``is not``).
 
-    Underscore, hyphen and quotes separate words and are not tokens; a dash between spaces is the token ``,``.
+    Underscore, hyphen, quotes and tags such as ``</s>`` separate words and are not tokens; a dash between spaces is the
+    token ``,``.
     """
-    undone = fold(text).replace("n't", " not").replace("cannot", "can not")
+    undone = _TAG.sub(" ", fold(text)).replace("n't", " not").replace("cannot", "can not")
     return ["," if mark == " -" else mark for mark in _TOKEN.findall(undone)]
 
 

@@ -221,3 +221,22 @@ def test_narrowing_that_leaves_nothing_is_refused(tmp_path):
 def test_narrowing_to_an_unknown_name_is_refused_by_option(tmp_path, option):
     with pytest.raises(ConfigurationError, match=f"--{option}: unknown {option[:-1]} 'humr'"):
         narrow(load(tmp_path, GRID), **{option: ("humr",)})
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        ("num_beams: 0", "decoding.num_beams: Input should be greater than or equal to 1 (got 0)"),
+        ("repetition_penalty: 0", "decoding.repetition_penalty: Input should be greater than 0 (got 0)"),
+        ("beams: 5", "decoding.beams: unknown field 'beams'. Did you mean 'num_beams'?"),
+        ("max_new_tokens: 5000", "decoding.max_new_tokens: Input should be less than or equal to 4096 (got 5000)"),
+    ],
+)
+def test_a_decoding_that_cannot_be_is_refused(tmp_path, decoding, message):
+    refused = refusal(tmp_path, "resources: {actors: 2, gpus: 0.5}", f"decoding: {{{decoding}}}")
+    assert f":9: models.demo-llava.{message}" in refused
+
+
+def test_a_baseline_has_no_decoding(tmp_path):
+    refused = refusal(tmp_path, "  majority:", "  majority: {decoding: {num_beams: 2}}")
+    assert refused.startswith(":8: models.majority.decoding: majority is a baseline, which decodes nothing.")

@@ -162,7 +162,9 @@ def test_an_encoder_decoder_is_scored_by_its_decoder(make_tokenizer: Any) -> Non
     config = transformers.T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, pad_token_id=0, **sizes)
     model = transformers.T5ForConditionalGeneration(config).eval()
     model.generation_config = transformers.GenerationConfig(decoder_start_token_id=0)
-    loaded: Any = SimpleNamespace(model=model, tokenizer=tokenizer, pad_token_id=0, shares_prefixes=False)
+    loaded: Any = SimpleNamespace(
+        model=model, text_model=model, tokenizer=tokenizer, pad_token_id=0, shares_prefixes=False
+    )
     scorer = LabelScorer(loaded)
     prompts = [tokenizer(text, return_tensors="pt") for text in ("is this humorous?", "a longer question than that")]
     requests = [

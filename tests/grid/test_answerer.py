@@ -47,6 +47,8 @@ def of_tiny(toy, tmp_path):
         ("[zero_shot]", "[zero_shot, with_ocr]"),
         ("dtype: float32", "dtype: bfloat16"),
         ("dtype: float32", "dtype: float32, prompt_template: '{image}{prompt}'"),
+        ("dtype: float32", "dtype: float32, decoding: {num_beams: 2}"),
+        ("dtype: float32", "dtype: float32, decoding: {repetition_penalty: 1.5}"),
     ],
 )
 def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new):
@@ -57,6 +59,7 @@ def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new)
     ("old", "new"),
     [
         ("dtype: float32", "dtype: float32, resources: {actors: 2, threads: 1}"),
+        ("dtype: float32", "dtype: float32, decoding: {num_beams: 1, length_penalty: 1.0}"),
         ("dtype: float32", "dtype: float32, batch_tokens: 99, family: other, parameters_b: 7"),
         ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 3, scored: false}"),
         ("[Toy data.]", "[Other words.]"),

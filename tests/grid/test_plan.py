@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ from mmsoc_ray.config import load_grid, narrow
 from mmsoc_ray.data import Post, open_storage, write_split
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.plan import Cell, GridPlan, plan_grid
+from mmsoc_ray.models import get_model
+from mmsoc_ray.tasks import get_task
 
 NO_HEAVY_IMPORTS = """
 import sys
@@ -89,10 +92,10 @@ def test_baselines_are_fitted_on_the_train_split_of_each_dataset(grid):
 
 
 def test_a_model_without_settings_of_its_own_takes_the_defaults_that_it_can_answer(toy, tmp_path):
-    models = f"  tiny: {{checkpoint: {toy.checkpoint}}}\ndefaults: {{settings: [few_shot_9, text_only]}}"
-    with pytest.raises(ConfigurationError, match=r"defaults\.settings: unknown setting 'few_shot_9'"):
+    models = f"  tiny: {{checkpoint: {toy.checkpoint}}}\ndefaults: {{settings: [few_shots_9, text_only]}}"
+    with pytest.raises(ConfigurationError, match=r"defaults\.settings: unknown setting 'few_shots_9'"):
         planned(toy.grid(tmp_path / "a.yaml", models=models))
-    models = models.replace("few_shot_9, ", "")
+    models = models.replace("few_shots_9, ", "")
     assert {cell.setting for cell in planned(toy.grid(tmp_path / "b.yaml", models=models)).cells()} == {"text_only"}
     with pytest.raises(
         ConfigurationError, match=r"models.majority.settings: majority can answer in none of the default"
@@ -171,3 +174,23 @@ def test_the_plan_command_gives_json_without_ray_or_torch(grid):
         )
     ]
     assert content["requests"] == {"majority": 3, "random": 3, "tiny": 6}
+
+
+def test_a_models_decoding_is_changed_field_by_field(toy, tmp_path):
+    models = f"  blip2-opt-2.7b: {{checkpoint: {toy.checkpoint}, decoding: {{num_beams: 2}}}}"
+    (model,) = planned(toy.grid(tmp_path / "a.yaml", models=models)).models
+    assert model.entry.decoding == dataclasses.replace(get_model("blip2-opt-2.7b").decoding, num_beams=2)
+
+
+def test_a_registered_model_with_a_folder_keeps_its_entry(toy, tmp_path):
+    models = f"  blip2-opt-2.7b: {{checkpoint: {toy.checkpoint}}}"
+    (model,) = planned(toy.grid(tmp_path / "a.yaml", models=models)).models
+    assert model.entry == dataclasses.replace(get_model("blip2-opt-2.7b"), checkpoint=str(toy.checkpoint))
+
+
+def test_a_tasks_limit_goes_before_the_models(toy, tmp_path):
+    file = toy.grid(tmp_path / "a.yaml", models="  blip2-opt-2.7b:\n  llava-1.5-7b:")
+    file.write_text(file.read_text().replace("  sarcasm: {max_new_tokens: 3}", "  sarcasm:"))
+    blip, llava = planned(file).models
+    assert [q.max_new_tokens for q in blip.questions if q.task in ("humor", "sarcasm")] == [3, 128]
+    assert [q.max_new_tokens for q in llava.questions if q.task == "sarcasm"] == [get_task("sarcasm").max_new_tokens]

@@ -160,6 +160,12 @@ def test_rate_of_slow_units_looks_further_back_than_the_window(log: Stage) -> No
     assert log.lines()[-1]["posts_per_s"] == "0.05"
 
 
+def test_a_window_too_short_for_a_rate_shows_the_rate_of_the_whole(log: Stage) -> None:
+    log.progress.start_model("demo", 100, 500)
+    log.unit(after=20.0, seconds=0.001)
+    assert log.lines()[-1]["posts_per_s"] == "0.50"
+
+
 def test_rate_falls_while_nothing_arrives(log: Stage) -> None:
     log.progress.start_model("demo", 100, 500)
     log.unit(after=1.0)

@@ -41,6 +41,15 @@ HUMOROUS = [
     "humorous\n\nQuestion: Is this meme sarcastic? Answer: not_humorous",
     "humorous\nExplanation: it is not humorous to everyone, though.",
     "It is not not_humorous.",
+    "<answer>humorous</answer>",
+    "humorous</s>",
+    "humorous<|im_end|>",
+    "Humorous: yes",
+    "Yeah, it is.",
+    "Of course.",
+    "I'd say yes.",
+    "I would say yes, it is funny.",
+    "The answer to the question is yes.",
 ]
 
 NOT_HUMOROUS = [
@@ -64,6 +73,16 @@ NOT_HUMOROUS = [
     "It does not appear to be humorous.",
     "It cannot be considered humorous.",
     "Answer: not humorous. Explanation: one could say it is humorous.",
+    "NotHumorous",
+    "nothumorous.",
+    "Humorous: no",
+    "Humorous: No. Sarcastic: yes.",
+    "Nope.",
+    "Not really.",
+    "Not at all, it states a fact.",
+    "Absolutely not.",
+    "I would say no.",
+    "The answer to this question is no.",
 ]
 
 UNPARSED = [
@@ -82,6 +101,9 @@ UNPARSED = [
     "There is no text in the picture.",
     "No text is visible",
     "I know the answer.",
+    "It is hard to say whether the meme is humorous.",
+    "Humorous: no\nNot humorous: no",
+    "Not everyone laughs.",
 ]
 
 
@@ -111,6 +133,7 @@ def test_answer_without_one_clear_label_is_unparsed(output: str) -> None:
         "I cannot determine whether this meme is humorous.",
         "I am unable to see images, so I can't say if it is humorous.",
         "Sorry, humorous content is hard to judge.",
+        "I can't answer that.",
     ],
 )
 def test_refusal_is_unparsed_and_marked(output: str) -> None:
@@ -164,6 +187,8 @@ def test_news_is_read_by_the_official_words(output: str, label: str) -> None:
         ("not positive", None),
         ("yes", None),
         ("positive or neutral", None),
+        ("Positive: no\nNeutral: yes\nNegative: no", "neutral"),
+        ("Positive: no", None),
     ],
 )
 def test_negation_among_three_labels_only_excludes(output: str, label: str | None) -> None:

@@ -1,0 +1,1 @@
+"""Subcommands of ``mmsoc``, one module per noun."""

@@ -1,0 +1,32 @@
+"""Sources of posts: tables and pictures of any origin, turned into shards by a short YAML mapping."""
+
+from mmsoc_ray.data.sources.mapping import (
+    HEAD_SPLITS,
+    PictureColumn,
+    SourceMapping,
+    SplitColumn,
+    TargetColumn,
+    load_mapping,
+    mapping_yaml,
+    published_mappings,
+    with_splits,
+)
+from mmsoc_ray.data.sources.prepare import Prepared, prepare_source
+from mmsoc_ray.data.sources.report import Dropped, Reason, Report
+
+__all__ = [
+    "HEAD_SPLITS",
+    "Dropped",
+    "PictureColumn",
+    "Prepared",
+    "Reason",
+    "Report",
+    "SourceMapping",
+    "SplitColumn",
+    "TargetColumn",
+    "load_mapping",
+    "mapping_yaml",
+    "prepare_source",
+    "published_mappings",
+    "with_splits",
+]

@@ -1,0 +1,284 @@
+"""A mapping: which columns of a source become which fields of a post, in a short YAML file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
+from mmsoc_ray.errors import ConfigurationError, unknown_name
+from mmsoc_ray.tasks import TASKS
+
+PUBLISHED = Path(__file__).parent.parent / "published"
+"""Folder of the mappings that come with the program."""
+
+FILE_COLUMN = "$file"
+"""Names, in place of a column, the path of the file that a row stands in."""
+
+UNDIVIDED = "all"
+"""Stands for the split where ``files`` names none."""
+
+SplitRule = Literal["official", "head_80_10_10", "head_90_10", "head_80_20"]
+
+HEAD_SPLITS: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "head_80_10_10": (("train", 80), ("validation", 10), ("test", 10)),
+    "head_90_10": (("train", 90), ("validation", 10)),
+    "head_80_20": (("train", 80), ("validation", 20)),
+}
+"""Splits by position: the first so many percent of the rows in file order, then the next.
+
+MM-Soc's code at HEAD (ac09d6c) cuts Memotion and YouTube 80/10/10 in file order; its commit 5ab879a cuts Memotion
+90/10 and YouTube 80/20 and calls the last part "dev", hence ``validation``. We take ``head_80_10_10`` for MM-Soc's own:
+its cuts at int(0.8 n) and int(0.9 n) give the 5,593 / 699 / 700 rows of the published Memotion.
+"""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+"""Datasets and splits become folders: letters, digits, dot, hyphen and underscore."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_column(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("YAML takes a bare yes, no, true or false for a truth value; put the words in quotes")
+    return str(value) if isinstance(value, int | float) else value
+
+
+Columns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One column or several, whose texts are joined by line breaks."""
+
+Written = Annotated[str, BeforeValidator(_written)]
+"""A value as the source writes it; a number may stand without quotes."""
+
+
+class PictureColumn(_Strict):
+    """Where a post's picture is.
+
+    A value of bytes, or a struct ``{bytes, path}`` as Hugging Face writes it, is the picture's file itself; a text is
+    the name of a file.
+
+    Attributes:
+        column: The column.
+        folder: Folder of the pictures below the source, for file names.
+        suffix: Added to the file name, for example ``.jpg`` where the column holds an id.
+        url: The column holds ``http(s)://`` addresses, which are fetched (public addresses only).
+        optional: Keep a post whose column is empty, without a picture.
+    """
+
+    column: str
+    folder: str = ""
+    suffix: str = ""
+    url: bool = False
+    optional: bool = False
+
+
+class SplitColumn(_Strict):
+    """The column that names a row's split.
+
+    Attributes:
+        column: The column.
+        names: The source's name of a split to ours; other names stay as they are.
+    """
+
+    column: str
+    names: dict[Written, Name] = Field(default_factory=dict)
+
+
+class TargetColumn(_Strict):
+    """Where a task's references are.
+
+    Attributes:
+        column: The column; ``$file`` is the path of the row's file.
+        labels: The source's label to the task's; by default the column holds the task's own labels.
+        separator: What separates several references in one text.
+    """
+
+    column: str
+    labels: dict[Written, Written] | None = Field(default=None, min_length=1)
+    separator: str | None = Field(default=None, min_length=1)
+
+
+class SourceMapping(_Strict):
+    """A whole mapping, as its YAML file says it.
+
+    Attributes:
+        dataset: Name of the dataset that is written.
+        files: Split to its files; or just files, where ``split_column`` or ``splits`` divides them. A file is a path
+            below the source, or a pattern with ``*`` and ``?``; CSV, TSV, JSONL, Parquet or tar by its suffix.
+        splits: ``official`` takes the source's own division, the others cut by position (``HEAD_SPLITS``).
+        split_column: Column that names the split, under ``official``.
+        sample_id: Column of the id; without one, the row's number in its split's files, from 0.
+        image: Where the picture is; without it the posts have none.
+        text: Columns of what the poster wrote.
+        transcription: Columns of the words in the picture.
+        targets: Task to where its references are.
+        delimiter: What separates the fields of a CSV file, by default a comma (a tab in ``.tsv``).
+        licence: Licence note for the manifest.
+        source: Where the data come from, for the manifest.
+        assumed: Why the layout is not certain; empty where it is known.
+    """
+
+    dataset: Name
+    files: dict[Name, Columns] = Field(min_length=1)
+    splits: SplitRule = "official"
+    split_column: Annotated[SplitColumn | None, BeforeValidator(_as_column)] = None
+    sample_id: str | None = None
+    image: Annotated[PictureColumn | None, BeforeValidator(_as_column)] = None
+    text: Columns | None = None
+    transcription: Columns | None = None
+    targets: dict[str, Annotated[TargetColumn, BeforeValidator(_as_column)]] = Field(min_length=1)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    licence: str = ""
+    source: str = ""
+    assumed: str = ""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _files_of_no_split(cls, value: Any) -> Any:
+        return {UNDIVIDED: value} if isinstance(value, str | list) else value
+
+    @model_validator(mode="after")
+    def _divided(self) -> SourceMapping:
+        by_files = set(self.files) != {UNDIVIDED}
+        if self.splits == "official" and not by_files and self.split_column is None:
+            raise ValueError(
+                "says no splits. Write files: {test: FILE}, or name a split_column, or a rule such as "
+                "splits: head_80_10_10"
+            )
+        if by_files and self.split_column is not None:
+            raise ValueError("files name the splits, and so does split_column. Keep one of them")
+        if self.image is None and self.text is None and self.transcription is None:
+            raise ValueError("a post needs an image, a text or a transcription")
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Return every column that is read, each once, without ``$file``."""
+        split = self.split_column if self.splits == "official" else None
+        parts = [part for part in (self.image, split, *self.targets.values()) if part is not None]
+        wanted = [self.sample_id, *(self.text or ()), *(self.transcription or ()), *(part.column for part in parts)]
+        return tuple(dict.fromkeys(name for name in wanted if name and name != FILE_COLUMN))
+
+
+def published_mappings() -> list[str]:
+    """Return the names of the mappings that come with the program."""
+    return sorted(file.stem for file in PUBLISHED.glob("*.yaml"))
+
+
+def load_mapping(mapping: str | Path) -> SourceMapping:
+    """Read and validate a mapping: a YAML file, or the name of a published one.
+
+    Raises:
+        ConfigurationError: Naming file, line, field, value and what is allowed.
+    """
+    path = Path(mapping)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(mapping) not in published_mappings():
+            raise unknown_name("mapping", str(mapping), published_mappings(), where="A YAML file is named *.yaml")
+        path = PUBLISHED / f"{mapping}.yaml"
+    source = read_located_yaml(path)
+    if not isinstance(source.content, dict):
+        raise ConfigurationError(f"{path}: a mapping has at least dataset, files, targets, and an image or a text.")
+    loaded = validate(SourceMapping, source)
+    problems = [f"{source.where(location)}: {message}" for location, message in _problems(loaded)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return loaded
+
+
+def with_splits(mapping: SourceMapping, rule: str) -> SourceMapping:
+    """Return a mapping with another division into splits.
+
+    Raises:
+        ConfigurationError: For a rule that is not known, or ``official`` where the mapping names no splits.
+    """
+    allowed = ("official", *HEAD_SPLITS)
+    if rule not in allowed:
+        raise unknown_name("rule", rule, allowed, where="--splits")
+    try:
+        return SourceMapping.model_validate({**mapping.model_dump(), "splits": rule})
+    except ValidationError as error:
+        raise ConfigurationError(f"--splits {rule}: the mapping {error.errors()[0]['msg']}.") from error
+
+
+def _problems(mapping: SourceMapping) -> Iterator[tuple[Location, str]]:
+    """Yield what no schema can see: targets that do not fit their tasks."""
+    for name, target in mapping.targets.items():
+        location = ("targets", name)
+        if name not in TASKS:
+            yield location, str(unknown_name("task", name, TASKS))
+            continue
+        task = TASKS[name]
+        if task.kind != "classification" and target.labels is not None:
+            yield (*location, "labels"), f"{name} has no labels of its own; leave this field out."
+        if task.kind == "classification" and target.separator is not None:
+            yield (*location, "separator"), f"{name} takes one label; leave this field out."
+        if task.kind == "classification":
+            for written, label in (target.labels or {}).items():
+                if label not in task.labels:
+                    yield (*location, "labels", written), str(unknown_name(f"label of {name}", label, task.labels))
+
+
+def check_columns(mapping: SourceMapping, file: str, found: Sequence[str]) -> None:
+    """Check that a file has every column that the mapping names.
+
+    Raises:
+        ConfigurationError: With the columns found and wanted, and the mapping with the nearest columns in place.
+    """
+    missing = [column for column in mapping.columns() if column not in found]
+    if not missing:
+        return
+    free = [column for column in found if column not in mapping.columns()]
+    renamed = {column: (difflib.get_close_matches(column, free, n=1) or ["WHICH?"])[0] for column in missing}
+    assumed = f"The mapping's layout is assumed: {mapping.assumed}\n" if mapping.assumed else ""
+    raise ConfigurationError(
+        f"{file}: no column {', '.join(map(repr, missing))}.\n"
+        f"Columns found:  {', '.join(found) or '(none)'}\nColumns wanted: {', '.join(mapping.columns())}\n{assumed}"
+        f"Save this with the right columns as a YAML file and name it in place of the mapping:\n\n"
+        f"{mapping_yaml(_with_columns(mapping, renamed))}"
+    )
+
+
+def mapping_yaml(mapping: SourceMapping) -> str:
+    """Return a mapping as the YAML that gives it."""
+    content = mapping.model_dump(mode="json", exclude_defaults=True)
+    for name in ("text", "transcription"):
+        if len(content.get(name, ())) == 1:
+            (content[name],) = content[name]
+    content["files"] = {split: names[0] if len(names) == 1 else names for split, names in content["files"].items()}
+    if list(content["files"]) == [UNDIVIDED]:
+        content["files"] = content["files"][UNDIVIDED]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _with_columns(mapping: SourceMapping, renamed: Mapping[str, str]) -> SourceMapping:
+    def replaced(value: Any) -> Any:
+        return renamed.get(value, value)
+
+    def within(part: Any) -> Any:
+        return part and part.model_copy(update={"column": replaced(part.column)})
+
+    return mapping.model_copy(
+        update={
+            "sample_id": replaced(mapping.sample_id),
+            "image": within(mapping.image),
+            "split_column": within(mapping.split_column),
+            "text": mapping.text and tuple(map(replaced, mapping.text)),
+            "transcription": mapping.transcription and tuple(map(replaced, mapping.transcription)),
+            "targets": {task: within(target) for task, target in mapping.targets.items()},
+        }
+    )

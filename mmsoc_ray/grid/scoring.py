@@ -1,0 +1,22 @@
+"""How a run's answers are scored: what may change without asking any model again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmsoc_ray.config import Grid
+from mmsoc_ray.tasks import PARSER_VERSION
+
+
+def scoring(grid: Grid) -> dict[str, Any]:
+    """Return how a grid's answers are read, as JSON.
+
+    It stands in the run's plan beside the configuration, not in it: a run that is called again with another parse
+    policy, other synonyms or metrics of a task of its own, or a mended parser, keeps its answers and is scored anew.
+    """
+    policies = {task: grid.parse_policy(task) for task in sorted(grid.tasks)}
+    own = {
+        name: file.model_dump(mode="json", include={"labels", "positive", "metrics"})
+        for name, file in sorted(grid.own_tasks.items())
+    }
+    return {"parser": PARSER_VERSION, "parse_policy": policies} | ({"own_tasks": own} if own else {})

@@ -1,0 +1,52 @@
+"""LLaVA: vision encoder, projector, language model (v1.5, arXiv 2310.03744; 1.6; OneVision, arXiv 2408.03326)."""
+
+from __future__ import annotations
+
+from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+
+_FRAME = "greedy (our choice: MM-Soc's LLaVA runner is not published; its defaults name temperature 0.2)"
+_V15 = f"prompt: the checkpoint's chat template, 'USER: <image>\\n... ASSISTANT:' for LLaVA-v1.5; decoding: {_FRAME}"
+_OWN = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
+
+ENTRIES = (
+    *(
+        published(
+            f"llava-1.5-{size}",
+            parameters_b,
+            family="llava-1.5",
+            checkpoint=f"llava-hf/llava-1.5-{size}-hf",
+            architecture="LlavaForConditionalGeneration",
+            source=_V15,
+            licence="Llama 2 Community License",
+        )
+        for size, parameters_b in (("7b", 7.063), ("13b", 13.351))
+    ),
+    *(
+        published(
+            f"llava-1.6-{size}",
+            parameters_b,
+            family="llava-1.6",
+            checkpoint=f"llava-hf/llava-v1.6-{size}-hf",
+            architecture="LlavaNextForConditionalGeneration",
+            source=_OWN,
+        )
+        for size, parameters_b in (
+            ("mistral-7b", 7.567),
+            ("vicuna-7b", 7.063),
+            ("vicuna-13b", 13.351),
+            ("34b", 34.752),
+        )
+    ),
+    *(
+        published(
+            f"llava-onevision-{size}",
+            parameters_b,
+            family="llava-onevision",
+            checkpoint=f"llava-hf/llava-onevision-qwen2-{size}-ov-hf",
+            architecture="LlavaOnevisionForConditionalGeneration",
+            source=_OWN,
+            note=NEEDS_TORCHVISION,
+        )
+        for size, parameters_b in (("0.5b", 0.5), ("7b", 7.0), ("72b", 72.0))
+    ),
+)

@@ -1,0 +1,116 @@
+"""``grids/full.yaml``: all of MM-Soc, planned over tiny prepared data without network or checkpoints."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmsoc_ray.config import load_grid
+from mmsoc_ray.data import Post, open_storage, write_split
+from mmsoc_ray.grid.plan import Cell, GridPlan, plan_grid
+from mmsoc_ray.models import get_model
+from mmsoc_ray.tasks import TASKS
+
+FULL = Path(__file__).parents[2] / "grids" / "full.yaml"
+SPLITS = {
+    "politifact": ("test", 2),
+    "gossipcop": ("test", 3),
+    "hateful_memes": ("validation", 4),
+    "memotion": ("test", 5),
+    "youtube2000": ("test", 6),
+}
+TARGETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "politifact": {"misinformation": ("fake",)},
+    "gossipcop": {"misinformation": ("true",)},
+    "hateful_memes": {"hate_speech": ("hateful",)},
+    "memotion": {
+        "humor": ("humorous",),
+        "sarcasm": ("sarcastic",),
+        "offensiveness": ("offensive",),
+        "sentiment": ("positive",),
+        "ocr": ("words",),
+    },
+    "youtube2000": {"tagging": ("sports",)},
+}
+DESCRIBED = {"image_description": ("a cat",), "social_context": ("a joke",)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mmsoc-data")
+    for dataset, (split, posts) in SPLITS.items():
+        for name, count in ((split, posts), ("train", 1)):
+            targets = TARGETS[dataset] | DESCRIBED
+            write_split(
+                open_storage(root),
+                dataset,
+                name,
+                [Post(f"p{number}", dataset, name, text="t", targets=targets) for number in range(count)],
+            )
+    return root
+
+
+@pytest.fixture(scope="module")
+def plan(data: Path) -> GridPlan:
+    return plan_grid(load_grid(FULL), open_storage(data))
+
+
+def test_every_cell_of_mm_soc_is_planned_with_its_posts(plan: GridPlan) -> None:
+    asked = {
+        (task, dataset): posts
+        for dataset, (_, posts) in SPLITS.items()
+        for task in (*TARGETS[dataset], "image_description", "social_context")
+    }
+    assert {task for task, _ in asked} == set(TASKS)
+    expected = {
+        Cell(model.entry.name, "none", setting, task, dataset, SPLITS[dataset][0]): posts
+        for model in plan.models
+        for setting in (("zero_shot",) if model.entry.family == "baseline" else ("zero_shot", "text_only", "with_ocr"))
+        for (task, dataset), posts in asked.items()
+    }
+    assert plan.cells() == expected
+
+
+def test_the_families_of_the_authors_code_stand_in_their_published_sizes(plan: GridPlan) -> None:
+    assert [model.entry.name for model in plan.models if model.entry.family != "baseline"] == [
+        "llava-1.5-7b",
+        "llava-1.5-13b",
+        "blip2-opt-2.7b",
+        "blip2-opt-6.7b-coco",
+        "blip2-flan-t5-xl",
+        "blip2-flan-t5-xxl",
+        "instructblip-vicuna-7b",
+        "instructblip-vicuna-13b",
+        "instructblip-flan-t5-xl",
+        "instructblip-flan-t5-xxl",
+        "llama-adapter-v2-7b",
+    ]
+
+
+def test_each_model_gets_the_gpus_that_its_entry_asks_for(plan: GridPlan) -> None:
+    assert {model.entry.name: model.resources.gpus for model in plan.models} == {
+        model.entry.name: get_model(model.entry.name).gpus for model in plan.models
+    }
+
+
+def test_blip_answers_are_cut_where_mm_soc_cuts_them(plan: GridPlan) -> None:
+    limits = {model.entry.name: {question.max_new_tokens for question in model.questions} for model in plan.models}
+    assert limits["blip2-opt-2.7b"] == limits["instructblip-flan-t5-xl"] == {128}
+    assert limits["llava-1.5-7b"] == {task.max_new_tokens for task in TASKS.values()}
+
+
+def test_the_command_plans_it_with_posts_requests_and_resources(data, mmsoc, capsys) -> None:
+    assert mmsoc("plan", FULL, "--data", data, "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    per_post = {dataset: len(TARGETS[dataset]) + 2 for dataset in SPLITS}
+    requests = sum(posts * per_post[dataset] for dataset, (_, posts) in SPLITS.items())
+    assert content["requests"]["majority"] == requests
+    assert content["requests"]["llava-1.5-13b"] == 3 * requests
+    assert content["resources"]["llava-1.5-13b"] == {"actors": 1, "cpus": 4.0, "gpus": 1.0, "threads": None}
+    assert sum(cell["posts"] for cell in content["cells"]) == sum(content["requests"].values())
+
+
+def test_data_that_is_not_prepared_is_refused_with_the_remedy(tmp_path, mmsoc, capsys) -> None:
+    assert mmsoc("plan", FULL, "--data", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/politifact/test/manifest.json does not exist. Prepare the split (mmsoc data prepare)" in error
