@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
-from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
+from mmsoc_ray.config.located_yaml import Location, load_located
 from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import answerable, can_answer, get_model, model_names
@@ -216,14 +217,8 @@ def load_grid(path: Path) -> Grid:
     Raises:
         ConfigurationError: Naming file, line, field, value and what is allowed.
     """
-    source = read_located_yaml(path)
-    if not isinstance(source.content, dict):
-        raise ConfigurationError(f"{path}: a grid is a mapping with name, data, datasets, tasks and models.")
-    grid = validate(Grid, source)
-    problems = [f"{source.where(location)}: {message}" for location, message in _problems(grid, path.parent)]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return grid
+    shape = "a grid is a mapping with name, data, datasets, tasks and models."
+    return load_located(path, Grid, shape, functools.partial(_problems, folder=path.parent))
 
 
 def narrow(grid: Grid, *, models: tuple[str, ...] | None = None, tasks: tuple[str, ...] | None = None) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -63,6 +63,28 @@ def read_located_yaml(path: Path) -> LocatedYaml:
             raise
         raise ConfigurationError(f"{path}: holds a value that cannot be read: {error}. Put it in quotes.") from error
     return LocatedYaml(str(path), content, lines)
+
+
+def load_located(path: Path, model: type[M], shape: str, problems: Callable[[M], Iterable[tuple[Location, str]]]) -> M:
+    """Read a YAML file and build a configuration model from it.
+
+    Args:
+        path: The file.
+        model: What the file describes.
+        shape: Said of a file that holds no mapping: what one looks like.
+        problems: Yields what no schema can see: a field and what is wrong with it.
+
+    Raises:
+        ConfigurationError: Naming file, line, field, value and what is allowed, for every field that is wrong.
+    """
+    source = read_located_yaml(path)
+    if not isinstance(source.content, dict):
+        raise ConfigurationError(f"{path}: {shape}")
+    loaded = validate(model, source)
+    found = [f"{source.where(location)}: {message}" for location, message in problems(loaded)]
+    if found:
+        raise ConfigurationError("\n".join(found))
+    return loaded
 
 
 def _collect_lines(

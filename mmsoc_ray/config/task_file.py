@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
-from mmsoc_ray.errors import ConfigurationError, unknown_name
+from mmsoc_ray.config.located_yaml import Location, load_located
+from mmsoc_ray.errors import unknown_name
 from mmsoc_ray.tasks import TASKS, Task, TaskKind, kind_metrics, kind_parser, kind_tokens, label_words
 
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -115,14 +115,8 @@ def load_task_file(path: Path) -> TaskFile:
     Raises:
         ConfigurationError: Naming file, line, field, value and what is allowed.
     """
-    source = read_located_yaml(path)
-    if not isinstance(source.content, dict):
-        raise ConfigurationError(f"{path}: a task is a mapping with name, kind, prompt and, to classify, labels.")
-    found = validate(TaskFile, source)
-    problems = [f"{source.where(location)}: {message}" for location, message in _problems(found)]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return found
+    shape = "a task is a mapping with name, kind, prompt and, to classify, labels."
+    return load_located(path, TaskFile, shape, _problems)
 
 
 def _problems(file: TaskFile) -> Iterator[tuple[Location, str]]:

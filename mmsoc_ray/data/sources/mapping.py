@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mmsoc_ray.config.located_yaml import Location, read_located_yaml, validate
+from mmsoc_ray.config.located_yaml import Location, load_located
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.tasks import TASKS
 
@@ -188,14 +188,8 @@ def load_mapping(mapping: str | Path) -> SourceMapping:
         if str(mapping) not in published_mappings():
             raise unknown_name("mapping", str(mapping), published_mappings(), where="A YAML file is named *.yaml")
         path = PUBLISHED / f"{mapping}.yaml"
-    source = read_located_yaml(path)
-    if not isinstance(source.content, dict):
-        raise ConfigurationError(f"{path}: a mapping has at least dataset, files, targets, and an image or a text.")
-    loaded = validate(SourceMapping, source)
-    problems = [f"{source.where(location)}: {message}" for location, message in _problems(loaded)]
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return loaded
+    shape = "a mapping has at least dataset, files, targets, and an image or a text."
+    return load_located(path, SourceMapping, shape, _problems)
 
 
 def with_splits(mapping: SourceMapping, rule: str) -> SourceMapping:
