@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from mmsoc_ray.data.full_disk import naming_full_disk
 from mmsoc_ray.data.ranges import open_ranges
+from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.patience import OutOfPatienceError, patiently
 
@@ -148,16 +149,24 @@ class S3Storage:
 
     def list_files(self, prefix: str) -> list[str]:
         """See ``Storage.list_files``."""
+        return sorted(file.path for file in self.stored_files(prefix))
+
+    def stored_files(self, prefix: str) -> Iterator[StoredFile]:
+        """See ``Storage.stored_files``."""
         folder = f"{self._key(prefix)}/".lstrip("/")
         cut = len(self.prefix) + 1 if self.prefix else 0
-        found: list[str] = []
         rest: dict[str, Any] = {}
         while True:
             page = self._request("list", prefix, functools.partial(_page, Bucket=self.bucket, Prefix=folder, **rest))
-            found += [item["Key"][cut:] for item in page.get("Contents", [])]
+            for item in page.get("Contents", []):
+                yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
             if not page.get("IsTruncated"):
-                return sorted(found)
+                return
             rest = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``."""
+        self._request("delete", path, lambda s3: s3.delete_object(Bucket=self.bucket, Key=self._key(path)))
 
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""
