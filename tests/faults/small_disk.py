@@ -1,7 +1,7 @@
 """A disk of a few kilobytes that can be filled to the last byte: a tmpfs in a mount namespace of its own.
 
-Its files are reached by an ordinary path from all processes of this user, below ``/proc/PID/root``. No rights are needed
-where users may make namespaces; root may always.
+Its files are reached by an ordinary path from all processes of this user, below ``/proc/PID/root``. No rights are
+needed where users may make namespaces; root may always.
 """
 
 from __future__ import annotations
