@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from mmsoc_ray.data.full_disk import naming_full_disk
 from mmsoc_ray.data.ranges import open_ranges
 from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.patience import OutOfPatienceError, patiently
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from mmsoc_ray.data.full_disk import naming_full_disk
 from mmsoc_ray.data.s3 import S3Storage
 from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.full_disk import naming_full_disk
 
 TEMPORARY_PREFIX = ".tmp-"
 """Unfinished local files begin so; listings leave them out."""

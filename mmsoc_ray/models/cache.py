@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mmsoc_ray.full_disk import naming_full_disk
+
 
 def cache_folder() -> Path:
     """Return ``$MMSOC_CACHE``, else ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``."""
@@ -40,7 +42,8 @@ def cached_folder(target: Path, make: Callable[[Path], None]) -> Path:
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            make(temporary)
+            with naming_full_disk(target, "Make space there, or set MMSOC_CACHE to another folder."):
+                make(temporary)
             temporary.chmod(0o755)
             temporary.rename(target)
         except BaseException:

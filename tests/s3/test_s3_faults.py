@@ -7,8 +7,8 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import set_environment
 from fault_proxy import Fault, FaultProxy, First, Request, SeededMix, untouched
+from seaweed import set_environment
 
 from mmsoc_ray import patience
 from mmsoc_ray.data import open_storage
