@@ -13,6 +13,8 @@ from seaweed import set_environment
 from mmsoc_ray import patience
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import StorageError
+from mmsoc_ray.grid.audit import audit_unit
+from mmsoc_ray.grid.seal import count_unit
 
 CONTENT = bytes(range(256)) * 2000
 ANSWERS = (Fault.slow_down, Fault.internal_error, Fault.delay, Fault.lost_answer)
@@ -178,6 +180,20 @@ def test_a_ranged_read_that_never_succeeds_is_no_end_of_file(proxy, storage, imp
         proxy.schedule = always(Fault.cut_response)
         with pytest.raises(StorageError, match="cannot read"):
             handle.read()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda storage: count_unit(storage, "x", "unit", 1),
+        lambda storage: audit_unit(storage, "x", "run", None, None),
+    ],
+    ids=["count", "audit"],
+)
+def test_a_store_that_does_not_answer_is_never_taken_for_a_damaged_file(proxy, storage, impatient, look):
+    proxy.schedule = always(Fault.slow_down)
+    with pytest.raises(StorageError, match=rf"^cannot read {storage.uri}/x: SlowDown"):
+        look(storage)
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(proxy, storage):
