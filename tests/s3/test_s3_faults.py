@@ -11,7 +11,7 @@ from fault_proxy import Fault, FaultProxy, First, Request, SeededMix, untouched
 from seaweed import set_environment
 
 from mmsoc_ray import patience
-from mmsoc_ray.data import open_storage
+from mmsoc_ray.data import open_storage, s3
 from mmsoc_ray.errors import StorageError
 from mmsoc_ray.grid.audit import audit_unit
 from mmsoc_ray.grid.seal import count_unit
@@ -135,6 +135,18 @@ def test_whether_an_object_is_there_is_told_whatever_happens(proxy, storage, fau
     assert storage.exists("x")
     assert not storage.exists("y")
     assert happened()
+
+
+def test_an_answer_that_does_not_come_is_asked_for_again(proxy, storage, monkeypatch):
+    monkeypatch.setattr(s3, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(proxy, "delay_s", 1.5)
+    s3._client.cache_clear()
+    proxy.schedule = First([Fault.delay, Fault.delay], "PUT")
+    assert storage.write_once("x", CONTENT)
+    proxy.schedule = First([Fault.delay], "GET")
+    assert storage.read("x") == CONTENT
+    assert proxy.injected[Fault.delay] == 3
+    s3._client.cache_clear()
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(proxy, storage):
