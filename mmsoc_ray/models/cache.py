@@ -20,7 +20,9 @@ def cache_folder() -> Path:
     return Path.home() / ".cache" / "mmsoc_ray"
 
 
-def cached_folder(target: Path, make: Callable[[Path], None]) -> Path:
+def cached_folder(
+    target: Path, make: Callable[[Path], None], *, is_whole: Callable[[Path], bool] = Path.is_dir
+) -> Path:
     """Return a folder that is made at most once, whole or not at all.
 
     Several processes may ask at once: one makes it, the others wait. A process that is killed leaves only a temporary
@@ -29,14 +31,15 @@ def cached_folder(target: Path, make: Callable[[Path], None]) -> Path:
     Args:
         target: The folder; its name must tell all that its content depends on.
         make: Fills an empty folder.
+        is_whole: Tells whether the folder can be used as it is; one that cannot is made again.
     """
-    if target.is_dir():
+    if is_whole(target):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_name(target.name + ".lock")):
-        if target.is_dir():
+    with locked(target.with_name(target.name + ".lock")):
+        if is_whole(target):
             return target
-        for leftover in target.parent.glob(f".{target.name}.*"):
+        for leftover in (*target.parent.glob(f".{target.name}.*"), target):
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
@@ -63,8 +66,8 @@ def write_atomically(file: Path, content: str) -> None:
 
 
 @contextlib.contextmanager
-def _lock(file: Path) -> Iterator[None]:
-    """Hold an advisory lock; the system frees it when its holder dies."""
+def locked(file: Path) -> Iterator[None]:
+    """Hold an advisory lock between the processes of this machine; the system frees it when its holder dies."""
     with file.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
