@@ -10,6 +10,7 @@ from mmsoc_ray.engines.endpoint import check_endpoint
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
+from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
 
@@ -81,6 +82,7 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
             f"model. Leave it out: name the others with --models."
         )
     if weights is not None:
+        refuse_vanishing("weights", weights)
         entry = locate_weights(entry, weights)
     return Answerer(
         entry,

@@ -66,9 +66,9 @@ _RECIPES = {
 def resolve_checkpoint(entry: ModelEntry) -> Path:
     """Return the folder of a model's weights, tokenizer and processor.
 
-    A folder stays itself. Pulled weights of ``s3://`` are fetched into the cache folder. ``demo:<name>`` is converted from installed packages at the first call (10 to 60 s) and kept
-    in the cache folder (``$MMSOC_CACHE``, else ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``). Nothing is
-    ever fetched from a hub.
+    A folder stays itself. Pulled weights of ``s3://`` are fetched at the first call. ``demo:<name>`` is converted from
+    installed packages at the first call (10 to 60 s). Both are kept in the cache folder (``$MMSOC_CACHE``, else
+    ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``). Nothing is ever fetched from a hub.
 
     Raises:
         CheckpointError: When the entry has no checkpoint, the folder is missing or incomplete, or a package is missing.
@@ -78,7 +78,7 @@ def resolve_checkpoint(entry: ModelEntry) -> Path:
     if entry.checkpoint.startswith(_DEMO):
         return demo_checkpoint(entry.checkpoint.removeprefix(_DEMO))
     if is_remote(entry.checkpoint):
-        return fetch_weights(entry.checkpoint)
+        return fetch_weights(open_storage(entry.checkpoint))
     folder = Path(entry.checkpoint).expanduser()
     if not folder.is_dir():
         raise CheckpointError(

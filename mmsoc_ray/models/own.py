@@ -29,8 +29,8 @@ def own_entry(name: str, checkpoint: str, *, settings: tuple[str, ...] | None = 
         config = json.loads(open_storage(address).read("config.json"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"models.{name}.checkpoint: {address}/config.json cannot be read ({error}). Name the folder of a checkpoint that "
-            f"transformers saved."
+            f"models.{name}.checkpoint: {address}/config.json cannot be read ({error}). Name the folder of a "
+            f"checkpoint that transformers saved."
         ) from error
     sees_pictures = any(key in config for key in ("vision_config", "vision_tower", "visual"))
     entry = ModelEntry(

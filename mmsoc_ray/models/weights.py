@@ -111,18 +111,20 @@ def read_weights(folder: Storage) -> PulledWeights:
     address = f"{folder.uri}/{WEIGHTS_MANIFEST}"
     try:
         weights = PulledWeights.model_validate_json(folder.read(WEIGHTS_MANIFEST))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
             f"{address} does not exist. Name a folder that 'mmsoc models pull' has filled: ROOT/OWNER/NAME/COMMIT."
         ) from error
     except ValidationError as error:
         said = "; ".join(f"{problem['loc']}: {problem['msg']}" for problem in error.errors()[:3])
-        raise CheckpointError(f"{address} is no manifest of this version ({said}). Pull the model again, or remove the file.") from error
+        raise CheckpointError(
+            f"{address} is no manifest of this version ({said}). Pull the model again, or remove the file."
+        ) from error
     present = set(folder.list_files(""))
     missing = [file.path for file in weights.files if file.path not in present]
     if missing:
         raise CheckpointError(
-            f"{folder.uri}/{missing[0]} is missing ({len(missing)} of {len(weights.files)} files). Pull the model again."
+            f"{folder.uri}/{missing[0]} is missing ({len(missing)} of {len(weights.files)} files). Pull it again."
         )
     return weights
 
@@ -163,8 +165,8 @@ def locate_weights(entry: ModelEntry, root: str) -> ModelEntry:
     return dataclasses.replace(entry, checkpoint=f"{storage.uri}/{folders[0]}", revision=PurePosixPath(folders[0]).name)
 
 
-def fetch_weights(address: str) -> Path:
-    """Return the folder of this machine that holds pulled weights of ``s3://``, fetching them when they are not there.
+def fetch_weights(source: Storage) -> Path:
+    """Return the folder of this machine that holds a copy of pulled weights, fetching them when it does not.
 
     The folder lies in the cache folder, under the digest of the weights. Of several processes that ask at once, one
     fetches. Every file is checked against the manifest; a folder that has lost or changed a byte is fetched again.
@@ -173,7 +175,6 @@ def fetch_weights(address: str) -> Path:
         CheckpointError: Where the weights are not pulled, not what their manifest says, or do not fit on the disk.
         StorageError: Where the server refuses.
     """
-    source = open_storage(address)
     weights = read_weights(source)
 
     def is_whole(folder: Path) -> bool:
@@ -197,8 +198,8 @@ def _check_room(folder: Path, weights: PulledWeights) -> None:
     free = shutil.disk_usage(folder).free
     if free < weights.size:
         raise CheckpointError(
-            f"{weights.checkpoint} takes {weights.size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB left. "
-            f"Set MMSOC_CACHE to a folder on a larger disk of this node, or remove folders there."
+            f"{weights.checkpoint} takes {weights.size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB "
+            f"left. Set MMSOC_CACHE to a folder on a larger disk of this node, or remove folders there."
         )
 
 
@@ -209,8 +210,8 @@ def _fetch_file(source: Storage, file: WeightFile, folder: Path) -> None:
     found = file_sha256(there)
     if found != file.sha256:
         raise CheckpointError(
-            f"{source.uri}/{file.path}: sha256 is {found}, its manifest says {file.sha256}. Remove {source.uri} and pull "
-            f"the model again."
+            f"{source.uri}/{file.path}: sha256 is {found}, its manifest says {file.sha256}. Remove {source.uri} and "
+            f"pull the model again."
         )
 
 
