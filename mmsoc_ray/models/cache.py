@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mmsoc_ray.errors import ConfigurationError
+
 
 def cache_folder() -> Path:
     """Return ``$MMSOC_CACHE``, else ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``."""
@@ -50,6 +52,25 @@ def cached_folder(
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     return target
+
+
+def check_room(folder: Path, size: int, what: str) -> None:
+    """Refuse what does not fit on the disk of a folder.
+
+    Args:
+        folder: A folder below the cache folder.
+        size: Bytes that are to come.
+        what: What they are.
+
+    Raises:
+        ConfigurationError: Naming the folder, both sizes and the remedy.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ConfigurationError(
+            f"{what} takes {size / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB left. Set MMSOC_CACHE to a "
+            f"folder on a larger disk of this machine, or remove what is old below {cache_folder()}."
+        )
 
 
 def write_atomically(file: Path, content: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.errors import ConfigurationError, StorageError, unknown_name
-from mmsoc_ray.models.cache import cache_folder, locked
+from mmsoc_ray.models.cache import cache_folder, check_room, locked
 from mmsoc_ray.models.digests import WEIGHTS_MANIFEST, combined_digest, remember_sha256
 from mmsoc_ray.models.hub import HubFile, HubModel, look_up
 from mmsoc_ray.models.packaged import CheckpointError
@@ -85,7 +85,7 @@ def pull(model: Wanted, root: Storage, say: Say) -> Pull:
     that is complete. One file at a time lies in the cache folder of this machine, and none is held in memory.
 
     Raises:
-        ConfigurationError: Where the hub does not give the files.
+        ConfigurationError: Where the hub does not give the files, or one does not fit into the cache folder.
         CheckpointError: Where there are none that an engine may read, or a file is not what the hub states.
         StorageError: Where the root cannot be written.
     """
@@ -103,6 +103,7 @@ def pull(model: Wanted, root: Storage, say: Say) -> Pull:
             sha256 = _sha256_there(file, folder)
             if sha256 is None:
                 say(f"  {number}/{len(found.files)}  {file.path}  {file.size / 1e6:,.1f} MB")
+                check_room(staging.parent, file.size, f"{found.checkpoint}, {file.path}")
                 sha256 = _store(found.fetch(file, staging), file, folder)
                 transferred += 1
             files.append(WeightFile(path=file.path, size=file.size, sha256=sha256))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -16,7 +15,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mmsoc_ray.data import Storage, open_storage
-from mmsoc_ray.models.cache import cache_folder, cached_folder
+from mmsoc_ray.models.cache import cache_folder, cached_folder, check_room
 from mmsoc_ray.models.digests import (
     WEIGHTS_MANIFEST,
     checkpoint_files,
@@ -172,7 +171,7 @@ def fetch_weights(source: Storage) -> Path:
     fetches. Every file is checked against the manifest; a folder that has lost or changed a byte is fetched again.
 
     Raises:
-        CheckpointError: Where the weights are not pulled, not what their manifest says, or do not fit on the disk.
+        ConfigurationError: Where the weights are not pulled, not what their manifest says, or do not fit on the disk.
         StorageError: Where the server refuses.
     """
     weights = read_weights(source)
@@ -181,7 +180,7 @@ def fetch_weights(source: Storage) -> Path:
         return (folder / weights.files[0].path).is_file() and model_digest(folder) == weights.digest
 
     def fetch(folder: Path) -> None:
-        _check_room(folder, weights)
+        check_room(folder, weights.size, weights.checkpoint)
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
             list(pool.map(lambda file: _fetch_file(source, file, folder), weights.files))
         fetched.append(folder)
@@ -192,15 +191,6 @@ def fetch_weights(source: Storage) -> Path:
         for file in weights.files:
             remember_sha256(folder / file.path, file.sha256)
     return folder
-
-
-def _check_room(folder: Path, weights: PulledWeights) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < weights.size:
-        raise CheckpointError(
-            f"{weights.checkpoint} takes {weights.size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB "
-            f"left. Set MMSOC_CACHE to a folder on a larger disk of this node, or remove folders there."
-        )
 
 
 def _fetch_file(source: Storage, file: WeightFile, folder: Path) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmsoc_ray.data import LocalStorage
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import (
     CheckpointError,
     PulledWeights,
@@ -180,7 +181,7 @@ def test_bytes_that_are_not_those_of_the_manifest_are_never_used(remote, folder,
 
 def test_a_disk_that_is_too_small_is_named_before_anything_comes(remote, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1))
-    with pytest.raises(CheckpointError, match="Set MMSOC_CACHE to a folder on a larger disk"):
+    with pytest.raises(ConfigurationError, match="Set MMSOC_CACHE to a folder on a larger disk"):
         fetch_weights(remote)
     assert remote.fetched() == []
 
