@@ -115,7 +115,7 @@ def read_weights(folder: Storage) -> PulledWeights:
             f"{address} does not exist. Name a folder that 'mmsoc models pull' has filled: ROOT/OWNER/NAME/COMMIT."
         ) from error
     except ValidationError as error:
-        said = "; ".join(f"{problem['loc']}: {problem['msg']}" for problem in error.errors()[:3])
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors()[:3])
         raise CheckpointError(
             f"{address} is no manifest of this version ({said}). Pull the model again, or remove the file."
         ) from error

@@ -243,6 +243,13 @@ def test_what_is_pulled_is_listed_and_a_torn_pull_hides_no_other(blip, mmsoc, ca
     assert f"(not in the registry): some/body\n  cannot be used: {tmp_path}/some/body/{NEXT}/config.json" in listed
 
 
+def test_the_list_of_pulled_models_is_had_as_json(blip, mmsoc, capsys, tmp_path):
+    done, _ = pulled(tmp_path)
+    assert mmsoc("models", "--weights", tmp_path, "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed == {"folder": done.folder, **json.loads(done.weights.model_dump_json())}
+
+
 def test_where_nothing_is_pulled_the_command_that_pulls_is_named(mmsoc, capsys, tmp_path):
     assert mmsoc("models", "--weights", tmp_path) == 2
     assert f"mmsoc models pull NAME --output {tmp_path}" in capsys.readouterr().err
