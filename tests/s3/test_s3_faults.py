@@ -50,6 +50,11 @@ def impatient(monkeypatch):
     monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
 
 
+def always(fault):
+    """Do it to every request."""
+    return lambda request: fault
+
+
 def twice(proxy, fault, method):
     """Do something to the next two requests of a method; return what tells whether it happened."""
     proxy.schedule = First([fault, fault], method)
@@ -76,6 +81,25 @@ def test_row_groups_are_read_whole_whatever_happens(proxy, storage, fault):
         file = pq.ParquetFile(handle)
         assert [file.read_row_group(n).column("x")[-1].as_py() for n in range(4)] == [99_999, 199_999, 299_999, 399_999]
     assert happened()
+
+
+@pytest.mark.parametrize("fault", READING)
+def test_a_download_is_whole_whatever_happens(proxy, storage, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(s3, "PIECE_BYTES", 50_000)
+    storage.write("x", CONTENT)
+    happened = twice(proxy, fault, "GET")
+    storage.download("x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert happened()
+
+
+def test_a_download_that_fails_ends_with_its_piece(proxy, storage, impatient, monkeypatch, tmp_path):
+    monkeypatch.setattr(s3, "PIECE_BYTES", 5_000)
+    storage.write("x", CONTENT)
+    proxy.schedule = always(Fault.cut_response)
+    with pytest.raises(StorageError, match=f"cannot read {storage.uri}/x"):
+        storage.download("x", tmp_path / "x")
+    assert proxy.requests["GET"] < 100
 
 
 @pytest.mark.parametrize("fault", WRITING)
@@ -170,10 +194,6 @@ def test_a_server_that_is_away_for_a_minute_is_waited_for(proxy, storage):
     proxy.vanish(60)
     assert storage.write_once("y", CONTENT)
     assert storage.list_files("") == ["x", "y"]
-
-
-def always(fault):
-    return lambda request: fault
 
 
 @pytest.mark.parametrize("fault", [Fault.slow_down, Fault.internal_error, Fault.cut_response])
