@@ -5,7 +5,7 @@ from mmsoc_ray.data.posts import POST_SCHEMA, Post
 from mmsoc_ray.data.s3 import S3Storage, endpoint_for_nodes, use_endpoint
 from mmsoc_ray.data.shards import SplitManifest, SplitWriter, read_manifest, split_folder, write_split
 from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage
-from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_texts, read_unit
+from mmsoc_ray.data.units import Unit, plan_units, read_pictures, read_targets, read_texts, read_unit
 
 __all__ = [
     "POST_SCHEMA",
@@ -23,6 +23,7 @@ __all__ = [
     "open_storage",
     "plan_units",
     "read_manifest",
+    "read_pictures",
     "read_targets",
     "read_texts",
     "read_unit",
