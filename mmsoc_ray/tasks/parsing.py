@@ -88,7 +88,10 @@ class LabelParser:
 def normalise_tag(tag: str) -> str:
     """Return a tag in the form in which tags are compared: ``"French-Open"`` and ``french open`` are the same."""
     spaced = fold_quotes(tag).replace("-", " ").replace("_", " ").casefold()
-    return unicodedata.normalize("NFKC", " ".join(spaced.split())).strip("\"'`#*.•[](){} ")
+    short = " ".join(spaced.split())
+    # Of more characters it is no tag, and normalising hostile runs of combining marks takes quadratic time.
+    composed = unicodedata.normalize("NFKC", short) if len(short) <= 4 * MAX_TAG_CHARACTERS else short
+    return composed.strip("\"'`#*.•[](){} ")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsoc_ray.tasks import LABEL_RULES, TASKS, FreeTextParser, LabelRule, QuotedTextParser, TagParser, get_task
+from mmsoc_ray.tasks import (
+    LABEL_RULES,
+    TASKS,
+    FreeTextParser,
+    LabelRule,
+    QuotedTextParser,
+    TagParser,
+    get_task,
+    normalise_tag,
+)
 
 HUMOR = get_task("humor").parse
 HATE = get_task("hate_speech").parse
@@ -369,3 +378,9 @@ def test_a_megabyte_of_hostile_text_is_read_in_seconds(unit: str) -> None:
         TASKS[name].parse(text)
     # Half a second where the machine is idle; quadratic work would take minutes.
     assert time.process_time() - started < 20
+
+
+def test_a_hostile_tag_is_normalised_in_linear_time() -> None:
+    started = time.process_time()
+    assert normalise_tag("a" + "\u0323\u0301" * 200_000)
+    assert time.process_time() - started < 5
