@@ -115,6 +115,7 @@ class ModelChoice(_Strict):
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        several_pictures: Whether it reads several pictures in a prompt, so that few-shot examples show theirs.
         endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
@@ -129,6 +130,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    several_pictures: bool | None = None
     endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
 

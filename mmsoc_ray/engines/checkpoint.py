@@ -144,7 +144,7 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         pad_token_id=min(end_token_ids, default=0) if pad_token_id is None else pad_token_id,
         context_tokens=_context_tokens(config, tokenizer),
         frame_control_tokens={
-            with_image: wrapper.control_tokens(wrapper.wrap("a", with_image))
+            with_image: wrapper.control_tokens(wrapper.wrap(["", "a"] if with_image else ["a"]))
             for with_image in ((False, True) if processor is not None else (False,))
         },
         takes_token_types="token_type_ids" in parameters,

@@ -135,7 +135,10 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
 
 
 def _examples(question: Question) -> dict[str, str]:
-    shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
+    shown = [
+        [example.post_key, example.prompt, example.answer, *([example.image_sha256] if example.image_sha256 else [])]
+        for example in question.examples
+    ]
     return {"examples": digest(shown)} if shown else {}
 
 

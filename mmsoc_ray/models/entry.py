@@ -80,6 +80,8 @@ class ModelEntry:
             here: it is then resolved by ``mmsoc models pull`` and recorded.
         engine: How it answers.
         sees_pictures: Whether pictures can be shown to it.
+        several_pictures: Who says that it reads several pictures in one prompt: the examples of ``few_shot_<k>`` are
+            then shown with their pictures. Empty where it takes one, or where that is not known: they are then texts.
         settings: Settings that it can answer.
         dtype: ``auto`` is bfloat16 on GPUs and on CPUs with AMX, float32 on other CPUs, where bfloat16 is slower.
         prompt_template: ``chat`` uses the checkpoint's chat template; otherwise a format string with ``{image}`` and
@@ -103,6 +105,7 @@ class ModelEntry:
     checkpoint: str = ""
     revision: str | None = None
     sees_pictures: bool = False
+    several_pictures: str = ""
     settings: tuple[str, ...] = field(default=("zero_shot",))
     dtype: Dtype | Literal["auto"] = "auto"
     prompt_template: str = "chat"

@@ -13,6 +13,7 @@ ENTRIES = (
         family="idefics3",
         checkpoint="HuggingFaceM4/Idefics3-8B-Llama3",
         architecture="Idefics3ForConditionalGeneration",
+        several_pictures="transformers, Idefics3Model.forward: an arbitrary number of pictures",
         source=_SOURCE,
         licence="Apache-2.0",
     ),
@@ -23,6 +24,7 @@ ENTRIES = (
             family="smolvlm",
             checkpoint=f"HuggingFaceTB/{checkpoint}",
             architecture="Idefics3ForConditionalGeneration",
+            several_pictures="card of SmolVLM-Instruct: arbitrary sequences of pictures and texts",
             source=_SOURCE,
             licence="Apache-2.0",
         )
@@ -39,6 +41,7 @@ ENTRIES = (
             family="smolvlm2",
             checkpoint=f"HuggingFaceTB/{checkpoint}",
             architecture="SmolVLMForConditionalGeneration",
+            several_pictures="card of SmolVLM2-2.2B-Instruct: texts and pictures can be interleaved",
             source=_SOURCE,
             licence="Apache-2.0",
             note=NEEDS_TORCHVISION,

@@ -11,6 +11,7 @@ ENTRIES = tuple(
         family="internvl3",
         checkpoint=f"OpenGVLab/InternVL3-{size}-hf",
         architecture="InternVLForConditionalGeneration",
+        several_pictures="transformers, model_doc/internvl: its example of several pictures in a message",
         source="prompt: the checkpoint's chat template; decoding: greedy (our choice)",
         note=NEEDS_TORCHVISION,
     )

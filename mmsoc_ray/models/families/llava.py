@@ -7,6 +7,12 @@ from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
 _FRAME = "greedy (our choice: MM-Soc's LLaVA runner is not published; its defaults name temperature 0.2)"
 _V15 = f"prompt: the checkpoint's chat template, 'USER: <image>\\n... ASSISTANT:' for LLaVA-v1.5; decoding: {_FRAME}"
 _OWN = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
+_SEVERAL_V15 = (
+    "transformers, model_doc/llava: several pictures in a prompt are technically possible, but the model was not "
+    "trained for them"
+)
+_SEVERAL_NEXT = "transformers, model_doc/llava_next: its example of inference with several pictures"
+_SEVERAL_ONEVISION = "transformers, model_doc/llava_onevision: text conditioned on one or several pictures"
 
 ENTRIES = (
     *(
@@ -16,6 +22,7 @@ ENTRIES = (
             family="llava-1.5",
             checkpoint=f"llava-hf/llava-1.5-{size}-hf",
             architecture="LlavaForConditionalGeneration",
+            several_pictures=_SEVERAL_V15,
             source=_V15,
             licence="Llama 2 Community License",
         )
@@ -28,6 +35,7 @@ ENTRIES = (
             family="llava-1.6",
             checkpoint=f"llava-hf/llava-v1.6-{size}-hf",
             architecture="LlavaNextForConditionalGeneration",
+            several_pictures=_SEVERAL_NEXT,
             source=_OWN,
         )
         for size, parameters_b in (
@@ -44,6 +52,7 @@ ENTRIES = (
             family="llava-onevision",
             checkpoint=f"llava-hf/llava-onevision-qwen2-{size}-ov-hf",
             architecture="LlavaOnevisionForConditionalGeneration",
+            several_pictures=_SEVERAL_ONEVISION,
             source=_OWN,
             note=NEEDS_TORCHVISION,
         )

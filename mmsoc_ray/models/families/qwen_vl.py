@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
 
 _SOURCE = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
+_SEVERAL = "cards of Qwen2-VL and Qwen2.5-VL, multi-image inference; that Qwen3-VL is alike was not checked"
 _APACHE = "Apache-2.0"
 
 _FAMILIES = (
@@ -32,6 +33,7 @@ ENTRIES = tuple(
         family=family.lower(),
         checkpoint=f"Qwen/{family}-{size}-Instruct",
         architecture=architecture,
+        several_pictures=_SEVERAL,
         source=_SOURCE,
         licence=licence,
         note=NEEDS_TORCHVISION,

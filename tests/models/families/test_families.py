@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import transformers
 from PIL import Image
 from transformers.utils import is_torchvision_available
 
+from mmsoc_ray.data import decode_picture
+from mmsoc_ray.engines import PreparedPost, Request
 from mmsoc_ray.engines.checkpoint import load_wrapper
+from mmsoc_ray.engines.transformers import TransformersEngine
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import get_model, model_names
 from mmsoc_ray.models.families.published import NEEDS_TORCHVISION
@@ -83,6 +87,19 @@ class Plain:
         self.processor: Any = transformers.AutoProcessor.from_pretrained(folder)
         self.template = template
 
+    def answer_pieces(self, pieces: Sequence[str], pictures: list[Image.Image]) -> str:
+        parts: list[dict[str, str]] = []
+        for number, text in enumerate(pieces):
+            parts += [{"type": "image"}] if number else []
+            parts += [{"type": "text", "text": text}]
+        text = self.processor.apply_chat_template([{"role": "user", "content": parts}], add_generation_prompt=True)
+        inputs = self.processor(text=[text], images=[pictures], return_tensors="pt")
+        tokens = self.model.generate(
+            **inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=2, pad_token_id=0
+        )
+        before = inputs["input_ids"].shape[1]
+        return str(self.processor.tokenizer.decode(tokens[0, before:], skip_special_tokens=True))
+
     def answer(self, prompt: str, picture: Image.Image | None, decoding: dict[str, Any]) -> str:
         text = self.template.format(prompt=prompt)
         if self.template == "chat":
@@ -146,3 +163,31 @@ def test_every_architecture_runs_here_or_needs_torchvision() -> None:
     assert elsewhere == {*WITH_TORCHVISION.values(), *UNTRIED}
     for name, architecture in {**IN_PROCESS, **WITH_TORCHVISION}.items():
         assert get_model(name).architecture == architecture
+
+
+def test_a_family_says_who_says_that_it_takes_several_pictures() -> None:
+    entries = [get_model(name) for name in model_names()]
+    several = {entry.family for entry in entries if entry.several_pictures}
+    one = {entry.family for entry in entries if entry.sees_pictures} - several
+    assert one == {"blip2", "instructblip", "llama-adapter-v2", "minigpt-4", "mplug-owl2"}
+    assert all(entry.sees_pictures for entry in entries if entry.several_pictures)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNNABLE if get_model(name).several_pictures])
+def test_several_pictures_are_answered_like_the_library_alone(
+    name: str, toy: Any, tiny_checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_checkpoint(name)
+    engine = TransformersEngine(folder, replace(get_model(name), dtype="float32"), threads=1, device="cpu")
+    monkeypatch.setattr(engine._loaded, "context_tokens", None)
+    files = [post.image for post in toy.memes if post.sample_id in {"m0", "m6", "m7", "m8"}]
+    first, second, *shown = [decode_picture(file, max_side=64) for file in files]
+    places = (len("Example 1:\n"), len("Example 1:\nis it? yes\n"), len("Example 1:\nis it? yes\nno\n"))
+    text = "Example 1:\nis it? yes\nno\nis it humorous?"
+    request = Request("few_shot_2", "humor", text, True, NEW_TOKENS, example_pictures=(first, second), places=places)
+    posts = [PreparedPost(str(at), picture, None, (request,)) for at, picture in enumerate(shown)]
+    plain = Plain(folder, "chat")
+    for answer in engine.answer(posts):
+        pictures = [Image.fromarray(pixels) for pixels in (first, second, shown[answer.post_index])]
+        assert answer.error is None
+        assert answer.output == plain.answer_pieces(request.pieces, pictures)

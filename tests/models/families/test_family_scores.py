@@ -45,7 +45,7 @@ def by_forwards(engine: TransformersEngine, folder: Path, post: PreparedPost, re
     model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor: Any = transformers.AutoProcessor.from_pretrained(folder)
     wrapper = engine._loaded.wrapper
-    text = wrapper.wrap(request.prompt, request.with_image)
+    text = wrapper.wrap(request.pieces)
     picture = {"images": [Image.fromarray(post.image)]} if request.with_image else {}  # type: ignore[arg-type]
     inputs = dict(processor(text=[text], return_tensors="pt", add_special_tokens=wrapper.add_special_tokens, **picture))
     if not request.with_image:
