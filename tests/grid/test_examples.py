@@ -199,3 +199,4 @@ def test_a_few_shot_run_ends_with_a_row_for_each_question(toy, ray_session, mmso
     assert list(tmp_path.glob("out/runs/*/examples/*"))
     results = pq.read_table(tmp_path / "out" / "results").to_pylist()
     assert {row["setting"] for row in results} == {"few_shot_1"}
+    assert mmsoc("verify", tmp_path / "out/runs/toy") == 0
