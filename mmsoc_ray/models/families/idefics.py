@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _SOURCE = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
 
@@ -41,7 +41,6 @@ ENTRIES = (
             architecture="SmolVLMForConditionalGeneration",
             source=_SOURCE,
             licence="Apache-2.0",
-            note=NEEDS_TORCHVISION,
         )
         for name, checkpoint, parameters_b in (
             ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.26),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 ENTRIES = tuple(
     published(
@@ -12,7 +12,6 @@ ENTRIES = tuple(
         checkpoint=f"OpenGVLab/InternVL3-{size}-hf",
         architecture="InternVLForConditionalGeneration",
         source="prompt: the checkpoint's chat template; decoding: greedy (our choice)",
-        note=NEEDS_TORCHVISION,
     )
     for size, parameters_b in (("1B", 1.0), ("2B", 2.0), ("8B", 8.0), ("14B", 14.0), ("38B", 38.0), ("78B", 78.0))
 )

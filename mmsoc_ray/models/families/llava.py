@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _FRAME = "greedy (our choice: MM-Soc's LLaVA runner is not published; its defaults name temperature 0.2)"
 _V15 = f"prompt: the checkpoint's chat template, 'USER: <image>\\n... ASSISTANT:' for LLaVA-v1.5; decoding: {_FRAME}"
@@ -45,7 +45,6 @@ ENTRIES = (
             checkpoint=f"llava-hf/llava-onevision-qwen2-{size}-ov-hf",
             architecture="LlavaOnevisionForConditionalGeneration",
             source=_OWN,
-            note=NEEDS_TORCHVISION,
         )
         for size, parameters_b in (("0.5b", 0.5), ("7b", 7.0), ("72b", 72.0))
     ),

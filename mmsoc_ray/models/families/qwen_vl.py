@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _SOURCE = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
 _APACHE = "Apache-2.0"
@@ -34,7 +34,6 @@ ENTRIES = tuple(
         architecture=architecture,
         source=_SOURCE,
         licence=licence,
-        note=NEEDS_TORCHVISION,
     )
     for family, architecture, sizes in _FAMILIES
     for size, parameters_b, licence in sizes

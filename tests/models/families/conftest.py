@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+import tiny_video_models
 import transformers
-
-_ENGINES = runpy.run_path(str(Path(__file__).parents[2] / "engines" / "conftest.py"))
-TEXT: dict[str, Any] = {**_ENGINES["TEXT"], "max_position_embeddings": 1024}
-VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-QUERIES = 4
-SIDE = 28
-
-
-def _randomise(model: torch.nn.Module, seed: int) -> None:
-    """Let pictures and words decide: with the default initialisation all answers are alike."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.ndim > 1:
-                weights.normal_(std=0.3)
-
-
-def _tokenizer(*specials: str) -> Any:
-    tokenizer = _ENGINES["train_tokenizer"](specials)
-    tokenizer.padding_side = "left"
-    return tokenizer
+from tiny_parts import CHAT_TEMPLATE, ENGINES, QUERIES, SIDE, TEXT, VISION, llama, make_tokenizer, randomise
 
 
 def _t5(tokenizer: Any) -> transformers.T5Config:
@@ -67,16 +45,12 @@ def _opt(tokenizer: Any) -> transformers.OPTConfig:
     )
 
 
-def _llama(tokenizer: Any) -> transformers.LlamaConfig:
-    return transformers.LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=2, bos_token_id=1, **TEXT)
-
-
 def _blip_image_processor() -> Any:
     return transformers.BlipImageProcessor(size={"height": SIDE, "width": SIDE})
 
 
 def save_blip2(folder: Path, language: Callable[[Any], Any]) -> None:
-    tokenizer = _tokenizer("<image>")
+    tokenizer = make_tokenizer("<image>")
     config = transformers.Blip2Config(
         vision_config={**VISION, "image_size": SIDE, "patch_size": 14},
         qformer_config={**VISION, "encoder_hidden_size": 32, "vocab_size": 40},
@@ -85,14 +59,14 @@ def save_blip2(folder: Path, language: Callable[[Any], Any]) -> None:
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
     model = transformers.Blip2ForConditionalGeneration(config)
-    _randomise(model, 4)
+    randomise(model, 4)
     model.save_pretrained(folder)
     transformers.Blip2Processor(_blip_image_processor(), tokenizer, num_query_tokens=QUERIES).save_pretrained(folder)
 
 
 def save_instructblip(folder: Path, language: Callable[[Any], Any]) -> None:
-    tokenizer = _tokenizer("<image>")
-    words = _tokenizer()
+    tokenizer = make_tokenizer("<image>")
+    words = make_tokenizer()
     config = transformers.InstructBlipConfig(
         vision_config={**VISION, "image_size": SIDE, "patch_size": 14},
         qformer_config={**VISION, "encoder_hidden_size": 32, "vocab_size": len(words)},
@@ -101,7 +75,7 @@ def save_instructblip(folder: Path, language: Callable[[Any], Any]) -> None:
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
     model = transformers.InstructBlipForConditionalGeneration(config)
-    _randomise(model, 5)
+    randomise(model, 5)
     model.save_pretrained(folder)
     transformers.InstructBlipProcessor(
         _blip_image_processor(), tokenizer, words, num_query_tokens=QUERIES
@@ -109,19 +83,19 @@ def save_instructblip(folder: Path, language: Callable[[Any], Any]) -> None:
 
 
 def save_llava_next(folder: Path) -> None:
-    tokenizer = _tokenizer("<image>")
+    tokenizer = make_tokenizer("<image>")
     grid = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
     config = transformers.LlavaNextConfig(
         vision_config=transformers.CLIPVisionConfig(
             **{**VISION, "num_hidden_layers": 3}, image_size=SIDE, patch_size=14
         ),
-        text_config=_llama(tokenizer),
+        text_config=llama(tokenizer),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_grid_pinpoints=grid,
         vision_feature_layer=-2,
     )
     model = transformers.LlavaNextForConditionalGeneration(config)
-    _randomise(model, 6)
+    randomise(model, 6)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     transformers.LlavaNextProcessor(
@@ -132,15 +106,14 @@ def save_llava_next(folder: Path) -> None:
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=_ENGINES["CHAT_TEMPLATE"],
+        chat_template=CHAT_TEMPLATE,
     ).save_pretrained(folder)
 
 
 def save_gemma3(folder: Path) -> None:
-    tokenizer = _tokenizer("<image_soft_token>", "<start_of_image>", "<end_of_image>")
-    tokenizer.init_kwargs.update(names := {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>"})
-    tokenizer.init_kwargs["eoi_token"] = "<end_of_image>"
-    tokenizer._set_model_specific_special_tokens({**names, "eoi_token": "<end_of_image>"})
+    tokenizer = make_tokenizer(
+        image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
+    )
     config = transformers.Gemma3Config(
         vision_config={**VISION, "image_size": SIDE, "patch_size": 7},
         text_config={
@@ -160,81 +133,38 @@ def save_gemma3(folder: Path) -> None:
         image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
     )
     model = transformers.Gemma3ForConditionalGeneration(config)
-    _randomise(model, 7)
+    randomise(model, 7)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(folder)
     transformers.Gemma3Processor(
         image_processor=transformers.Gemma3ImageProcessor(size={"height": SIDE, "width": SIDE}),
         tokenizer=tokenizer,
         image_seq_length=QUERIES,
-        chat_template=_ENGINES["CHAT_TEMPLATE"].replace("<image>", "<start_of_image>"),
+        chat_template=CHAT_TEMPLATE.replace("<image>", "<start_of_image>"),
     ).save_pretrained(folder)
 
 
-def save_qwen_vl(folder: Path, version: str) -> None:
-    """Save a Qwen2-VL or Qwen2.5-VL; its processor as the hub has it, since it cannot be made without torchvision."""
-    frame = {"vision_start": "<|vision_start|>", "image": "<|image_pad|>", "vision_end": "<|vision_end|>"}
-    tokenizer = _tokenizer(*frame.values(), "<|video_pad|>")
-    tokenizer.chat_template = _ENGINES["CHAT_TEMPLATE"].replace("<image>", "".join(frame.values()))
-    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in frame.items()}
-    config = getattr(transformers, f"{version}Config")(
-        text_config={
-            **TEXT,
-            "vocab_size": len(tokenizer),
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
-            "pad_token_id": 0,
-            "eos_token_id": tokenizer.eos_token_id,
-            "bos_token_id": 1,
-        },
-        vision_config={
-            "depth": 2,
-            "num_heads": 4,
-            "patch_size": 14,
-            "hidden_size": 32,
-            **(
-                {"embed_dim": 32, "mlp_ratio": 2}
-                if version == "Qwen2VL"
-                else {"intermediate_size": 64, "out_hidden_size": 32, "window_size": 56, "fullatt_block_indexes": [1]}
-            ),
-        },
-        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
-        **ids,
-    )
-    model = getattr(transformers, f"{version}ForConditionalGeneration")(config)
-    _randomise(model, 8)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    preprocessor = {
-        "image_processor_type": "Qwen2VLImageProcessor",
-        "processor_class": f"{version}Processor",
-        "patch_size": 14,
-        "merge_size": 2,
-        "temporal_patch_size": 2,
-        "size": {"shortest_edge": 4 * SIDE**2, "longest_edge": 16 * SIDE**2},
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-
-
 MAKERS: dict[str, Callable[[Path], None]] = {
-    "llava-1.5-7b": _ENGINES["save_llava_checkpoint"],
+    "llava-1.5-7b": ENGINES["save_llava_checkpoint"],
     "llava-1.6-vicuna-7b": save_llava_next,
     "blip2-opt-2.7b": lambda folder: save_blip2(folder, _opt),
     "blip2-flan-t5-xl": lambda folder: save_blip2(folder, _t5),
-    "instructblip-vicuna-7b": lambda folder: save_instructblip(folder, _llama),
+    "instructblip-vicuna-7b": lambda folder: save_instructblip(folder, llama),
     "instructblip-flan-t5-xl": lambda folder: save_instructblip(folder, _t5),
-    "idefics3-8b": _ENGINES["save_idefics3_checkpoint"],
+    "idefics3-8b": ENGINES["save_idefics3_checkpoint"],
     "gemma-3-4b": save_gemma3,
-    "qwen2-vl-2b": lambda folder: save_qwen_vl(folder, "Qwen2VL"),
-    "qwen2.5-vl-3b": lambda folder: save_qwen_vl(folder, "Qwen2_5_VL"),
+    "qwen2-vl-2b": lambda folder: tiny_video_models.save_qwen_vl(folder, "Qwen2VL"),
+    "qwen2.5-vl-3b": lambda folder: tiny_video_models.save_qwen_vl(folder, "Qwen2_5_VL"),
+    "qwen3-vl-2b": lambda folder: tiny_video_models.save_qwen_vl(folder, "Qwen3VL"),
+    "smolvlm2-256m": tiny_video_models.save_smolvlm2,
+    "llava-onevision-0.5b": tiny_video_models.save_llava_onevision,
+    "internvl3-1b": tiny_video_models.save_internvl3,
 }
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give the folder of a tiny checkpoint for a model of the registry."""
+    """Give the folder of a tiny checkpoint for a model of the registry, one of ``MAKERS``."""
 
     @functools.cache
     def made(name: str) -> Path:
