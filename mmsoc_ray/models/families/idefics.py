@@ -43,9 +43,9 @@ ENTRIES = (
             licence="Apache-2.0",
         )
         for name, checkpoint, parameters_b in (
-            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.26),
-            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.5),
-            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.2),
+            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.256),
+            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.507),
+            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.246),
         )
     ),
 )
