@@ -3,12 +3,13 @@
 from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.checkpoints import resolve_checkpoint
 from mmsoc_ray.models.digests import model_digest
-from mmsoc_ray.models.entry import Endpoint, EngineName, ModelEntry
+from mmsoc_ray.models.entry import Dtype, Endpoint, EngineName, ModelEntry
 from mmsoc_ray.models.packaged import CheckpointError
 from mmsoc_ray.models.registry import UnknownModelError, get_model, model_names
 
 __all__ = [
     "CheckpointError",
+    "Dtype",
     "Endpoint",
     "EngineName",
     "ModelEntry",

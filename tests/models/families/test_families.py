@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import subprocess
@@ -16,8 +17,13 @@ import ray
 import transformers
 from library_alone import LibraryAlone
 from PIL import Image
+from tiny_parts import make_tokenizer
+from transformers.utils import is_torchvision_available
 
+from mmsoc_ray.engines.checkpoint import load_wrapper
+from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import get_model, model_names
+from mmsoc_ray.models.entry import Decoding
 
 NEW_TOKENS = 6
 ARCHITECTURES = {
@@ -38,7 +44,8 @@ ARCHITECTURES = {
 }
 """A model of the registry that stands for each architecture; where the language model matters, one for each."""
 
-BEAMS = {"num_beams": 5, "length_penalty": 1.0, "min_length": 1}
+BEAMS = Decoding(num_beams=5, repetition_penalty=1.5, length_penalty=1.0, min_length=1)
+BEAM_SEARCH = {"num_beams": 5, "length_penalty": 1.0, "min_length": 1}
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -74,7 +81,7 @@ def answered(
 
 
 def answer_alone(alone: LibraryAlone, name: str, prompt: str, picture: Image.Image | None) -> str:
-    template, decoding = get_model(name).prompt_template, BEAMS if "blip" in name else {}
+    template, decoding = get_model(name).prompt_template, BEAM_SEARCH if "blip" in name else {}
     text = alone.chat(prompt, picture is not None) if template == "chat" else template.format(prompt=prompt)
     inputs, model, has_encoder = alone.inputs(text, picture), alone.model, False
     if "blip" in name:
@@ -114,8 +121,24 @@ def test_an_architecture_answers_like_the_library_alone(
     assert len(outputs) > 4  # else equality would say little
 
 
+@pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
+def test_a_processor_that_needs_a_missing_package_is_refused_by_name(tmp_path: Path) -> None:
+    transformers.Mistral3Config().save_pretrained(tmp_path)
+    make_tokenizer("[IMG]").save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"model 'llava-1\.5-7b'.*its processor needs a package.*Torchvision"):
+        load_wrapper(tmp_path, get_model("llava-1.5-7b"))
+
+
 def test_every_architecture_of_the_registry_runs_here() -> None:
     entries = [get_model(name) for name in model_names()]
     assert {entry.architecture for entry in entries if entry.architecture} == set(ARCHITECTURES.values())
     for name, architecture in ARCHITECTURES.items():
         assert get_model(name).architecture == architecture
+
+
+def test_every_decoding_default_of_the_registry_runs_here_or_on_a_server() -> None:
+    entries = [get_model(name) for name in model_names()]
+    here = {get_model(name).decoding for name in ARCHITECTURES}
+    assert here == {Decoding(), dataclasses.replace(BEAMS, max_new_tokens=128)}
+    elsewhere = [entry for entry in entries if entry.decoding not in here]
+    assert {(entry.engine, entry.decoding) for entry in elsewhere} == {("endpoint", Decoding(max_new_tokens=256))}
