@@ -57,7 +57,7 @@ def save_qwen_vl(folder: Path, version: str) -> None:
     model = getattr(transformers, f"{version}ForConditionalGeneration")(config)
     randomise(model, 8)
     picture = {
-        "image_processor_type": "Qwen2VLImageProcessor",
+        "image_processor_type": "Qwen2VLImageProcessor" + ("Fast" if version == "Qwen3VL" else ""),
         "processor_class": f"{version}Processor",
         "patch_size": 14,
         "merge_size": 2,
@@ -143,7 +143,7 @@ def save_internvl3(folder: Path) -> None:
     model = transformers.InternVLForConditionalGeneration(config)
     randomise(model, 11)
     picture = {
-        "image_processor_type": "GotOcr2ImageProcessor",
+        "image_processor_type": "GotOcr2ImageProcessorFast",
         "size": {"height": 2 * SIDE, "width": 2 * SIDE},
         "max_patches": 4,
     }
