@@ -1,7 +1,8 @@
 """BLIP-2 (arXiv 2301.12597) and InstructBLIP (2305.06500): a Q-Former between a frozen encoder and a language model.
 
 Licences: BLIP-2's is that of the card huggingface.co/Salesforce/blip2-opt-2.7b; InstructBLIP's that of its authors'
-repository (github.com/salesforce/LAVIS, projects/instructblip/README.md).
+repository (github.com/salesforce/LAVIS, projects/instructblip/README.md). Sizes with Flan-T5 count its output layer
+beside its embeddings, which the published weights keep apart (transformers ties the two in a new model).
 """
 
 from __future__ import annotations
