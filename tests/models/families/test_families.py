@@ -60,22 +60,20 @@ def answered(
 ) -> Rows:
     """Run them in two grids at a time, since most of it is waiting for imports; return each one's predictions."""
     folder = tmp_path_factory.mktemp("families")
-    commands = []
-    for half in (0, 1):
-        names = list(ARCHITECTURES)[half::2]
+    one, other = (folder / "one.yaml", folder / "other.yaml")
+    for grid, names in ((one, list(ARCHITECTURES)[::2]), (other, list(ARCHITECTURES)[1::2])):
         models = "".join(f"  {name}: {{checkpoint: {tiny_checkpoint(name)}, dtype: float32}}\n" for name in names)
-        (folder / f"grid{half}.yaml").write_text(
-            f"name: families\ndata: {toy.data}\ndatasets: [toy_memes]\n"
+        grid.write_text(
+            f"name: {grid.stem}\ndata: {toy.data}\ndatasets: [toy_memes]\n"
             f"tasks:\n  humor: {{max_new_tokens: {NEW_TOKENS}}}\n  sarcasm: {{max_new_tokens: {NEW_TOKENS}}}\n"
             "defaults: {settings: [zero_shot, text_only], resources: {cpus: 0.5, threads: 1}}\n"
             f"models:\n{models}"
         )
-        commands.append(["run", folder / f"grid{half}.yaml", "--output", folder / "out", "--run-id", f"half{half}"])
-    limit = ["--limit", "8"]
+    options = ["--output", folder / "out", "--limit", "8"]
     joined = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-    other = subprocess.Popen([sys.executable, "-m", "mmsoc_ray.cli", *commands[1], *limit], env=joined)
-    assert mmsoc(*commands[0], *limit) == 0
-    assert other.wait() == 0
+    with subprocess.Popen([sys.executable, "-m", "mmsoc_ray.cli", "run", other, *options], env=joined) as process:
+        assert mmsoc("run", one, *options) == 0
+    assert process.returncode == 0
     runs = folder / "out" / "runs"
     return {name: pq.read_table(next(runs.glob(f"*/model={name}/*/predictions"))).to_pylist() for name in ARCHITECTURES}
 
