@@ -67,8 +67,8 @@ def plan(
     s3_endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print cells, posts and requests of a grid; spends nothing."""
-    from mmsoc_ray.grid.plan_table import plan_table
+    """Print cells, posts, requests and resources of a grid; spends nothing."""
+    from mmsoc_ray.grid.plan_table import needs, plan_table, remarks
 
     planned, _ = _plan(grid, models, tasks, limit, data)
     cells = [
@@ -80,7 +80,8 @@ def plan(
         requests = {model.entry.name: model.requests for model in planned.models}
         resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
-        content |= {"resources": resources, "cells": cells}
+        content |= {"resources": resources, "needs": {model.entry.name: needs(model) for model in planned.models}}
+        content |= {"remarks": remarks(planned), "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))

@@ -17,6 +17,7 @@ from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
+from mmsoc_ray.engines.processor import PICTURES_BY
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
@@ -52,11 +53,11 @@ class TransformersEngine:
 
     Attributes:
         name: ``transformers``.
-        version: Versions of transformers and torch.
+        version: Versions of transformers and torch, and what resizes pictures.
     """
 
     name = "transformers"
-    version = f"{transformers.__version__} (torch {torch.__version__})"
+    version = f"{transformers.__version__} (torch {torch.__version__}, pictures by {PICTURES_BY})"
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class ModelEntry:
         name: What a grid calls it, for example ``demo-llava``.
         family: Models that differ in size only share it.
         parameters_b: Parameters in billions. With three decimals counted on the architecture with the published sizes,
-            otherwise as the checkpoint's name says.
+            otherwise as its authors or the checkpoint's name say.
         checkpoint: Folder, ``s3://`` address of pulled weights, ``demo:<name>`` for a model assembled from packages, or
             hub id; empty where there is none.
         revision: Pinned hub commit; None where the checkpoint is a folder or assembled, or where no revision is known

@@ -16,5 +16,5 @@ ENTRIES = tuple(
         licence="Gemma Terms of Use",
         note="the hub gives it only to accounts that accepted its terms",
     )
-    for size, parameters_b in (("4b", 4.0), ("12b", 12.0), ("27b", 27.0))
+    for size, parameters_b in (("4b", 4.300), ("12b", 12.187), ("27b", 27.432))
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _SOURCE = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
 
@@ -44,12 +44,11 @@ ENTRIES = (
             several_pictures="card of SmolVLM2-2.2B-Instruct: texts and pictures can be interleaved",
             source=_SOURCE,
             licence="Apache-2.0",
-            note=NEEDS_TORCHVISION,
         )
         for name, checkpoint, parameters_b in (
-            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.26),
-            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.5),
-            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.2),
+            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.256),
+            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.507),
+            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.246),
         )
     ),
 )

@@ -1,8 +1,12 @@
-"""LLaVA: vision encoder, projector, language model (v1.5, arXiv 2310.03744; 1.6; OneVision, arXiv 2408.03326)."""
+"""LLaVA: vision encoder, projector, language model (v1.5, arXiv 2310.03744; 1.6; OneVision, arXiv 2408.03326).
+
+Licences are those of the cards huggingface.co/llava-hf/llava-1.5-7b-hf, liuhaotian/llava-v1.6-mistral-7b and
+llava-hf/llava-onevision-qwen2-0.5b-si-hf; where no card could be read, none is given.
+"""
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _FRAME = "greedy (our choice: MM-Soc's LLaVA runner is not published; its defaults name temperature 0.2)"
 _V15 = f"prompt: the checkpoint's chat template, 'USER: <image>\\n... ASSISTANT:' for LLaVA-v1.5; decoding: {_FRAME}"
@@ -37,12 +41,13 @@ ENTRIES = (
             architecture="LlavaNextForConditionalGeneration",
             several_pictures=_SEVERAL_NEXT,
             source=_OWN,
+            licence=licence,
         )
-        for size, parameters_b in (
-            ("mistral-7b", 7.567),
-            ("vicuna-7b", 7.063),
-            ("vicuna-13b", 13.351),
-            ("34b", 34.752),
+        for size, parameters_b, licence in (
+            ("mistral-7b", 7.567, "Apache-2.0"),
+            ("vicuna-7b", 7.063, ""),
+            ("vicuna-13b", 13.351, ""),
+            ("34b", 34.752, ""),
         )
     ),
     *(
@@ -54,8 +59,8 @@ ENTRIES = (
             architecture="LlavaOnevisionForConditionalGeneration",
             several_pictures=_SEVERAL_ONEVISION,
             source=_OWN,
-            note=NEEDS_TORCHVISION,
+            licence=licence,
         )
-        for size, parameters_b in (("0.5b", 0.5), ("7b", 7.0), ("72b", 72.0))
+        for size, parameters_b, licence in (("0.5b", 0.894, "Apache-2.0"), ("7b", 8.030, ""), ("72b", 73.181, ""))
     ),
 )
