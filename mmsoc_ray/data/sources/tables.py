@@ -1,6 +1,7 @@
-"""Reading tables row by row: CSV, TSV, JSONL, Parquet and WebDataset tars, from a folder or S3.
+"""Reading tables row by row: CSV, TSV, JSONL, Parquet, .xlsx and WebDataset tars, from a folder or S3.
 
-Every reader is a stream: a file is never held whole, and one row that cannot be read does not stop it.
+Every reader is a stream: a file is never held whole (but for the texts of a workbook, which are bounded), and one row
+that cannot be read does not stop it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data.sources.rows import Row, parse_json
+from mmsoc_ray.data.sources.sheets import SheetError, sheet_columns, sheet_rows
 from mmsoc_ray.data.sources.tars import tar_rows
 from mmsoc_ray.data.storage import Storage
 from mmsoc_ray.errors import ConfigurationError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".tar")
+SUFFIXES = (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet", ".tar")
 FIELD_CHARACTERS = 16 * 2**20
 """Bound on a field of a CSV file and on a line of JSONL (FakeNewsNet's tweet ids exceed Python's own bound)."""
 
@@ -38,6 +40,8 @@ def column_names(source: Storage, file: str, delimiter: str | None = None) -> li
         with source.open_input(file) as handle:
             if file.endswith(".parquet"):
                 return list(pq.ParquetFile(handle).schema_arrow.names)
+            if file.endswith(".xlsx"):
+                return sheet_columns(io.BufferedReader(handle, BUFFER))
             if file.endswith((".jsonl", ".tar")):
                 rows = _json_lines(file, handle) if file.endswith(".jsonl") else _tar_rows(file, handle)
                 first = next(rows, Row(file, 1))
@@ -45,7 +49,7 @@ def column_names(source: Storage, file: str, delimiter: str | None = None) -> li
                     raise ConfigurationError(f"{source.uri}/{first.where}: {first.problem}.")
                 return list(first.values)
             return next(_csv_records(handle, _delimiter(file, delimiter)), [])
-    except (OSError, pa.ArrowInvalid, csv.Error, tarfile.TarError) as error:
+    except (OSError, pa.ArrowInvalid, csv.Error, tarfile.TarError, SheetError) as error:
         raise ConfigurationError(f"{source.uri}/{file}: cannot be read ({error}).") from error
 
 
@@ -67,11 +71,13 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
                 rows = _tar_rows(file, handle)
             elif file.endswith(".jsonl"):
                 rows = _json_lines(file, handle)
+            elif file.endswith(".xlsx"):
+                rows = sheet_rows(file, io.BufferedReader(handle, BUFFER))
             else:
                 rows = _csv_rows(file, handle, _delimiter(file, delimiter))
             for row in rows:
                 yield replace(row, values={name: row.values[name] for name in columns if name in row.values})
-    except (pa.ArrowInvalid, tarfile.TarError) as error:
+    except (pa.ArrowInvalid, tarfile.TarError, SheetError) as error:
         raise ConfigurationError(f"{source.uri}/{file}: is broken ({error}). Fetch it again.") from error
 
 

@@ -54,7 +54,7 @@ def test_a_folder_of_pictures_with_a_csv_becomes_shards(folder, small):
     assert posts[3].targets == {"humor": ("humorous",)}
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "xlsx", "jsonl", "parquet"])
 def test_every_kind_of_table_gives_the_same_posts(form, folder):
     folder.prepare(MAPPING)
     before = folder.output_bytes()["my_memes/test/shard-00000.parquet"]
