@@ -73,7 +73,8 @@ def _check_sizes(handle: BinaryIO) -> None:
     others = sum(member.file_size for member in members) - sum(sheets)
     if max(sheets, default=0) > SHEET_BYTES or others > PARTS_BYTES:
         raise SheetError(
-            f"unpacked, a sheet has more than {SHEET_BYTES:,} bytes, or the rest more than {PARTS_BYTES:,}; save it as CSV"
+            f"unpacked, a sheet has more than {SHEET_BYTES:,} bytes, or the rest more than {PARTS_BYTES:,}; "
+            f"save it as CSV"
         )
 
 

@@ -76,7 +76,7 @@ def test_a_sheet_that_is_wrong_about_its_own_size_is_read_whole():
     ids=["empty", "junk", "cut", "xml"],
 )
 def test_what_is_no_workbook_is_one_kind_of_error(content):
-    with pytest.raises(sheets.SheetError, match="no .xlsx workbook"):
+    with pytest.raises(sheets.SheetError, match=r"no \.xlsx workbook"):
         read(content)
 
 
