@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mmsoc_ray.data.sources.mapping import UNDIVIDED, SourceMapping
+from mmsoc_ray.config.mapping import UNDIVIDED, SourceMapping
 from mmsoc_ray.errors import ConfigurationError
 
 

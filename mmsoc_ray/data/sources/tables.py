@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,11 @@ BATCH_ROWS = 32
 BUFFER = 2**20
 
 
+def suffix(file: str) -> str:
+    """Return what a file's name ends in, in lower case, by which its reader is chosen."""
+    return posixpath.splitext(file)[1].lower()
+
+
 def column_names(source: Storage, file: str, delimiter: str | None = None) -> list[str]:
     """Return the columns of a file: its header, its schema, or the keys of its first line.
 
@@ -38,12 +44,13 @@ def column_names(source: Storage, file: str, delimiter: str | None = None) -> li
     """
     try:
         with source.open_input(file) as handle:
-            if file.endswith(".parquet"):
+            form = suffix(file)
+            if form == ".parquet":
                 return list(pq.ParquetFile(handle).schema_arrow.names)
-            if file.endswith(".xlsx"):
+            if form == ".xlsx":
                 return sheet_columns(io.BufferedReader(handle, BUFFER))
-            if file.endswith((".jsonl", ".tar")):
-                rows = _json_lines(file, handle) if file.endswith(".jsonl") else _tar_rows(file, handle)
+            if form in (".jsonl", ".tar"):
+                rows = _json_lines(file, handle) if form == ".jsonl" else _tar_rows(file, handle)
                 first = next(rows, Row(file, 1))
                 if first.problem:
                     raise ConfigurationError(f"{source.uri}/{first.where}: {first.problem}.")
@@ -60,18 +67,19 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
         ConfigurationError: For a suffix that no reader knows, and for a file that is broken in its middle.
         OSError: Where the store does not answer.
     """
-    if not file.endswith(SUFFIXES):
+    form = suffix(file)
+    if form not in SUFFIXES:
         raise ConfigurationError(f"{source.uri}/{file}: unknown kind of file. Allowed: {', '.join(SUFFIXES)}.")
     try:
         with source.open_input(file) as handle:
-            if file.endswith(".parquet"):
+            if form == ".parquet":
                 yield from _parquet_rows(file, handle, columns)
                 return
-            if file.endswith(".tar"):
+            if form == ".tar":
                 rows = _tar_rows(file, handle)
-            elif file.endswith(".jsonl"):
+            elif form == ".jsonl":
                 rows = _json_lines(file, handle)
-            elif file.endswith(".xlsx"):
+            elif form == ".xlsx":
                 rows = sheet_rows(file, io.BufferedReader(handle, BUFFER))
             else:
                 rows = _csv_rows(file, handle, _delimiter(file, delimiter))
@@ -82,7 +90,7 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
 
 
 def _delimiter(file: str, delimiter: str | None) -> str:
-    return delimiter or ("\t" if file.endswith(".tsv") else ",")
+    return delimiter or ("\t" if suffix(file) == ".tsv" else ",")
 
 
 def _csv_records(handle: pa.NativeFile, delimiter: str) -> Iterator[list[str]]:
