@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmsoc_ray.config.mapping import FILE_COLUMN, PictureColumn, SourceMapping, TargetColumn
 from mmsoc_ray.data.pictures import MAX_PIXELS, DecompressionBomb, PictureError, decode_picture
 from mmsoc_ray.data.posts import Post
-from mmsoc_ray.config.mapping import FILE_COLUMN, PictureColumn, SourceMapping, TargetColumn
 from mmsoc_ray.data.sources.report import Dropped, Reason
 from mmsoc_ray.data.sources.rows import Row, is_utf8
 from mmsoc_ray.data.sources.urls import FetchError, fetch

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mmsoc_ray.config.mapping import HEAD_SPLITS, SourceMapping
 from mmsoc_ray.data.posts import Post
 from mmsoc_ray.data.shards import SplitManifest, SplitWriter
 from mmsoc_ray.data.sources.convert import Converter, Placed, SourceRow, slices, value_of, written
 from mmsoc_ray.data.sources.duplicates import Duplicates
-from mmsoc_ray.config.mapping import HEAD_SPLITS, SourceMapping
 from mmsoc_ray.data.sources.mismatch import check_columns
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 from mmsoc_ray.data.sources.rows import Row, is_utf8

@@ -371,3 +371,29 @@ def test_what_a_source_says_cannot_command_a_terminal(folder):
     report = folder.prepare(MAPPING).report
     assert all(line.isprintable() for line in report.lines())
     assert "\\x1b[2J\\x07" in report.offenders[Reason.unknown_label][0].detail
+
+
+def test_targets_of_a_task_of_ones_own_are_checked_against_its_labels(folder):
+    folder.write("toxicity.yaml", "name: toxicity\nkind: classification\nprompt: Toxic?\nlabels: [toxic, civil]\n")
+    folder.write("topics.yaml", "name: topics\nkind: tagging\nprompt: Topics?\nlabels: [cats, dogs]\n")
+    rows = [{**row, "tox": ("t", "c", "x")[n % 3], "about": "cats;dogs"} for n, row in enumerate(ROWS)]
+    rows[0]["about"] = "cats;mice"
+    folder.table("labels.csv", rows)
+    own = (
+        "  toxicity: {column: tox, task_file: toxicity.yaml, labels: {t: toxic, c: civil}}\n"
+        "  topics: {column: about, task_file: topics.yaml, separator: ;}\n"
+    )
+    report = folder.prepare(MAPPING + own).report
+    assert [row.detail for row in report.offenders[Reason.unknown_label]] == [
+        "topics: 'cats, mice' is none of cats, dogs",
+        "toxicity: 'x' is none of t, c",
+        "toxicity: 'x' is none of t, c",
+    ]
+    assert [dict(post.targets) for post in folder.posts("my_memes")][1:2] == [
+        {"humor": ("humorous",), "toxicity": ("toxic",), "topics": ("cats", "dogs")}
+    ]
+
+
+def test_a_suffix_in_capitals_is_a_suffix(folder):
+    (folder.folder / "labels.csv").rename(folder.folder / "LABELS.CSV")
+    assert folder.prepare(MAPPING.replace("labels.csv", "LABELS.CSV")).report.kept == {"test": 6}
