@@ -397,3 +397,21 @@ def test_targets_of_a_task_of_ones_own_are_checked_against_its_labels(folder):
 def test_a_suffix_in_capitals_is_a_suffix(folder):
     (folder.folder / "labels.csv").rename(folder.folder / "LABELS.CSV")
     assert folder.prepare(MAPPING.replace("labels.csv", "LABELS.CSV")).report.kept == {"test": 6}
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_table_with_another_delimiter_is_told_how_to_say_so(mark, folder):
+    path = folder.table("labels.csv", ROWS)
+    path.write_text(path.read_text().replace(",", mark))
+    with pytest.raises(ConfigurationError) as raised:
+        folder.prepare(MAPPING)
+    assert "its columns are separated by" in str(raised.value)
+    line = str(raised.value).partition("Add to the mapping: ")[2]
+    assert folder.prepare(f"{MAPPING}{line}\n").report.kept == {"test": 6}
+
+
+def test_a_table_in_utf16_is_told_what_it_should_be(folder):
+    path = folder.table("labels.csv", ROWS)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ConfigurationError, match=r"labels\.csv: its first line is not UTF-8\. Save the file as UTF-8"):
+        folder.prepare(MAPPING)
