@@ -36,6 +36,7 @@ def prepare_missing(grid: Grid, data: Storage, phase: Callable[[str], None], *, 
     for name, choice in grid.datasets.items():
         if choice.mapping is None or choice.source is None:
             continue
+        refuse_vanishing(f"datasets.{name}.source", choice.source)
         if _stands(choice.mapping, choice.source, data, choice.split or grid.defaults.split):
             continue
         phase(f"preparing {name} from {choice.source} (once)")
