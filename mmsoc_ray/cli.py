@@ -106,7 +106,7 @@ def run(
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
-        planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
+        planned, posts = _plan(grid, models, tasks, limit, data, progress.phase, address)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
@@ -157,7 +157,9 @@ def _plan(
     limit: int | None,
     data: str | None,
     phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
+    address: str | None = None,
 ) -> tuple[GridPlan, Storage]:
+    from mmsoc_ray.commands.preparing import prepare_missing
     from mmsoc_ray.config import load_grid, narrow
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import cached_demo
@@ -170,6 +172,7 @@ def _plan(
     else:
         refuse_vanishing("--data" if data else f"{grid}: data", where)
         posts = open_storage(where)
+        prepare_missing(loaded, posts, phase, address=address)
     return plan_grid(loaded, posts, limit=limit), posts
 
 
