@@ -162,11 +162,19 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
     """
-    from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks, start_ray
+    from mmsoc_ray.grid.head import watched_head
+    from mmsoc_ray.grid.stream import start_ray
 
     progress.phase("starting Ray")
     start_ray(address)
     terminate_as_interrupt()
+    with watched_head(progress.abort):
+        return _execute(run, progress)
+
+
+def _execute(run: Run, progress: RunProgress) -> RunResult:
+    from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks
+
     progress.expect_models(len(run.models))
     requests = 0
     unfinished = {model.name for model in run.models if run.units_left(model)}

@@ -1,4 +1,4 @@
-"""What tests of faults share: jobs that can be killed, clusters with nodes to lose, and a grid whose engine is faulty."""
+"""What tests of faults share: jobs that can be killed, clusters with nodes to lose, a grid whose engine is faulty."""
 
 from __future__ import annotations
 

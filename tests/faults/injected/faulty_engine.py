@@ -1,10 +1,9 @@
 """An engine for tests of faults: batch-invariant, quick to load, and as bad as a post or a folder tells it to be.
 
-A post whose text holds ``FAULT:<kind>`` has that effect whenever the engine is asked about it; ``FAULT:<kind>:<n>`` has
-it the first ``n`` times. Files in the folder that ``FAULTS`` names act on every engine: ``load`` holds a kind that takes
-effect while an engine loads, ``delay_s`` holds the seconds that each post takes, and with ``calm`` posts
-have no effect. The folder also takes a line for each
-post that was asked (``asked``) and each engine that was loaded (``loaded``).
+A post whose text holds ``FAULT:<kind>`` has that effect whenever the engine is asked about it; ``FAULT:<kind>:<n>``
+has it the first ``n`` times. Files in the folder that ``FAULTS`` names act on every engine: ``load`` holds a kind that
+takes effect while it loads, ``delay_s`` the seconds that each post takes, and with ``calm`` posts have no effect. The
+folder takes a line for each post that was asked (``asked``) and each engine that began to load (``loaded``).
 """
 
 import hashlib
