@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from fault_kit import Faults, Job, alive, cluster, ended_well, faulty_grid, run_until, wait_until
+from fault_kit import Faults, Job, add_node, alive, cluster, ended_well, faulty_grid, run_until, wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -118,7 +118,7 @@ def gpu_cluster(tmp_path):
             one.kill()
 
 
-NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 100 * 2**20}
+NODE = {"num_cpus": 1, "num_gpus": 1}
 
 
 def test_a_node_that_joins_after_the_timeout_has_passed_is_used(toy, gpu_cluster, tmp_path):
@@ -127,7 +127,7 @@ def test_a_node_that_joins_after_the_timeout_has_passed_is_used(toy, gpu_cluster
     process = late.start()
     wait_until(lambda: "stall 1 of" in late.said or ended(process), "the timeout passes", seconds=600)
     assert faults.engines() == []
-    started.add_node(**NODE)
+    add_node(started, **NODE)
     run_until(ended_well, late, process)
     expected_outputs(late, 4)
 
@@ -135,17 +135,17 @@ def test_a_node_that_joins_after_the_timeout_has_passed_is_used(toy, gpu_cluster
 @pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "another-left"])
 def test_a_killed_node_costs_no_row(toy, gpu_cluster, tmp_path, replaced):
     started, faults, job = gpu_cluster
-    lost = started.add_node(**NODE)
+    lost = add_node(started, **NODE)
     faults.set("delay_s", 1)
     hurt = job(gpu_grid(toy, tmp_path, 12, timeout_s=60))
     process = hurt.start()
     wait_until(lambda: len(hurt.units()) >= 3, "some units are done")
     if not replaced:
-        started.add_node(**NODE)
+        add_node(started, **NODE)
     started.remove_node(lost, allow_graceful=False)
     if replaced:
         time.sleep(2)
-        started.add_node(**NODE)
+        add_node(started, **NODE)
     kept = hurt.units()
     run_until(ended_well, hurt, process)
     expected_outputs(hurt, 12)
@@ -155,7 +155,7 @@ def test_a_killed_node_costs_no_row(toy, gpu_cluster, tmp_path, replaced):
 
 def test_a_job_whose_head_is_killed_ends_with_a_message_and_a_new_head_completes_it(toy, gpu_cluster, tmp_path):
     started, faults, job = gpu_cluster
-    started.add_node(**NODE)
+    add_node(started, **NODE)
     faults.set("delay_s", 1)
     hurt = job(gpu_grid(toy, tmp_path, 8), **{RECONNECT: "20"})
     process = hurt.start()
