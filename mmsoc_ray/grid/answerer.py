@@ -10,8 +10,10 @@ from mmsoc_ray.engines.endpoint import check_endpoint
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
-from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
+from mmsoc_ray.invocation import refuse_vanishing
+from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
+from mmsoc_ray.tasks import with_examples
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,13 @@ class Answerer:
         }
 
 
-def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
+def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) -> Answerer:
     """Resolve a planned model: find or make its checkpoint, and take its digest.
+
+    Args:
+        plan: The model's part of the grid.
+        seed: Seed of the ``random`` baseline.
+        weights: Root of the pulled weights, where the grid names one.
 
     Raises:
         ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
@@ -75,10 +82,13 @@ def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
             f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version, and no other loads this "
             f"model. Leave it out: name the others with --models."
         )
+    if weights is not None:
+        refuse_vanishing("weights", weights)
+        entry = locate_weights(entry, weights)
     return Answerer(
         entry,
         dtype=_planned_dtype(entry, gpus=plan.resources.gpus),
-        model_digest=model_digest(resolve_checkpoint(entry)),
+        model_digest=checkpoint_digest(entry),
         fit=fit,
         seed=seed,
     )
@@ -125,9 +135,14 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
     }
 
 
-def _examples(question: Question) -> dict[str, str]:
-    shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
-    return {"examples": digest(shown)} if shown else {}
+def _examples(question: Question) -> dict[str, Any]:
+    shown = [
+        [example.post_key, example.prompt, example.answer, *([example.image_sha256] if example.image_sha256 else [])]
+        for example in question.examples
+    ]
+    pictures = [example.image_sha256 for example in question.examples if example.image_sha256]
+    places = {"example_images": pictures, "places": list(with_examples("", question.examples)[1])} if pictures else {}
+    return {"examples": digest(shown), **places} if shown else {}
 
 
 def _own_labels(question: Question) -> dict[str, Any]:

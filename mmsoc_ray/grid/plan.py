@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, get_model, model_names
+from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, checkpoint_address, get_model, model_names
 from mmsoc_ray.models.own import own_entry, served_entry
 from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
 
@@ -139,11 +138,19 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class GridPlan:
-    """What a run of a grid will do, model by model."""
+    """What a run of a grid will do, model by model.
+
+    Attributes:
+        grid: The grid.
+        models: Its models.
+        limit: Only the first so many posts of each split.
+        example_pictures: Files of the example pictures by their digests, once examples are chosen.
+    """
 
     grid: Grid
     models: tuple[ModelPlan, ...]
     limit: int | None
+    example_pictures: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     def cells(self) -> dict[Cell, int]:
         """Return all cells, each with its number of posts."""
@@ -265,9 +272,9 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     elif choice.checkpoint is None:
         entry = get_model(name)
     elif name in model_names():
-        entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))
+        entry = dataclasses.replace(get_model(name), checkpoint=checkpoint_address(choice.checkpoint))
     else:
-        entry = own_entry(name, Path(choice.checkpoint), settings=choice.settings)
+        entry = own_entry(name, choice.checkpoint, settings=choice.settings)
     overrides: dict[str, Any] = {
         field: value
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
@@ -276,6 +283,8 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
+    if choice.several_pictures is not None:
+        overrides["several_pictures"] = "the grid says so" if choice.several_pictures else ""
     if choice.endpoint is not None:
         overrides["endpoint"] = Endpoint(**choice.endpoint.model_dump())
     return dataclasses.replace(entry, **overrides)
