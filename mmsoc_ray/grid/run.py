@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import score_run, units_left
 from mmsoc_ray.grid.seal import SealError, seal_model
 from mmsoc_ray.interrupts import terminate_as_interrupt
+
+_NAMED_ERROR = re.compile(r"[A-Za-z_.]+(Error|Exception): ")
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,9 @@ def _execute(run: Run, progress: RunProgress) -> RunResult:
 
 def _last_line(error: Exception) -> str:
     """Return what went wrong on a worker, without the worker's traceback."""
-    return str(error).strip().splitlines()[-1]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # Ray Data ends its message with a hint about retries, after the line that names the error.
+    return next((line for line in reversed(lines) if _NAMED_ERROR.match(line)), lines[-1])
 
 
 def _note(progress: RunProgress, model: str, text: str) -> None:
