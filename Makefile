@@ -1,4 +1,5 @@
 # make demo   makes the environment and evaluates the demo grid
+# make test-faults   runs the tests of kills, hangs and lost nodes, which take minutes
 # make test   makes the environment and runs tests, ruff and mypy
 PYTHON ?= python3
 VENV := .venv
@@ -8,13 +9,16 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint environment clean
+.PHONY: demo test test-faults lint environment clean
 
 demo: $(READY)
 	$(BIN)/python jobs/full_grid.py
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+
+test-faults: $(READY)
+	$(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -33,12 +33,15 @@ class Resources(_Strict):
         cpus: Logical CPUs of each.
         gpus: GPUs of each; a fraction shares one.
         threads: Threads with which an engine on the CPU computes; by default the node's cores over the actors.
+        no_progress_timeout_s: A pool of which nothing is heard for so many seconds hangs, and is replaced. More than an
+            engine takes to load and to answer one unit.
     """
 
     actors: int = Field(default=1, ge=1)
     cpus: float = Field(default=1.0, ge=0)
     gpus: float = Field(default=0.0, ge=0)
     threads: int | None = Field(default=None, ge=1)
+    no_progress_timeout_s: float = Field(default=900.0, gt=0)
 
 
 class DatasetChoice(_Strict):

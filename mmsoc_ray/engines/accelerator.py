@@ -49,7 +49,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a smaller batch may succeed."""
     text = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        sign in text for sign in ("out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+        sign in text
+        for sign in ("out of memory", "not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     )
 
 

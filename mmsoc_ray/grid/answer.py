@@ -71,12 +71,12 @@ class UnitAnswerer:
         """Answer the requests of one round, a row each."""
         rows = [_unanswered(request) for request in unit.requests]
         posts, positions = unit.askable(self._example_pictures)
+        engine = self._engines[unit.requests[0]["dataset"]]
         if posts:
-            engine = self._engines[unit.requests[0]["dataset"]]
             for position, answer in _answers(engine, posts, positions):
                 rows[position].update(_columns(answer, unit.requests[position]["positive"]))
-            for row in rows:
-                row["engine"], row["engine_version"] = engine.name, engine.version
+        for row in rows:
+            row["engine"], row["engine_version"] = engine.name, engine.version
         return rows
 
 

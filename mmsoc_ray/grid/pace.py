@@ -25,6 +25,7 @@ class Receipt:
         prompt_tokens: Tokens of all prompts.
         output_tokens: Tokens generated.
         seconds: From the start of the unit's first batch to its durable file.
+        elsewhere: Another process answered it, or an execution that stalled before it could tell: rates leave it out.
     """
 
     unit_id: str
@@ -35,6 +36,7 @@ class Receipt:
     prompt_tokens: int
     output_tokens: int
     seconds: float
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,10 @@ class ModelProgress:
         if receipt.unit_id in self.units:
             return False
         self.units.add(receipt.unit_id)
+        if receipt.elsewhere:
+            self.posts_before += receipt.posts
+            self.requests_before += receipt.requests
+            return True
         if not self.marks:  # recent rates start with the first unit's work, not with the loading of the weights
             self.marks.append(_Mark(max(self.started, now - max(0.0, receipt.seconds))))
         self.done.add(receipt)

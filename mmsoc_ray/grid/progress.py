@@ -155,6 +155,12 @@ class RunProgress:
             self._console.print(Text(printable(text)))
         self._line("note", {"text": text})
 
+    def abort(self, text: str) -> None:
+        """Say why the process ends at once, and leave the terminal in order."""
+        self.note(text)
+        if self._live:
+            self._live.stop()
+
     def render(self) -> RenderableType:
         """Return what a terminal shows now."""
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -63,7 +65,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Run:
-    """A planned run below an output root. ``open_run`` makes one."""
+    """A planned run below an output root. ``open_run`` makes one.
+
+    ``joined`` tells that another process has written the plan: it may be at work still.
+    """
 
     root: Storage
     data: Storage
@@ -72,6 +77,7 @@ class Run:
     models: tuple[PlannedModel, ...]
     words_digest: str | None
     record: RunRecord
+    joined: bool = False
 
     def recorded(self, model: PlannedModel) -> RecordedModel:
         """Return a model as the run's plan.json counts it."""
@@ -121,14 +127,14 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
         answerer = resolve_answerer(model, seed=plan.grid.seed, weights=plan.grid.weights)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
     run = Run(root, data, folder, plan, tuple(models), ocr, record_run(plan, models, bertscore, run_id))
-    _write_or_check_plan(run)
-    return run
+    return dataclasses.replace(run, joined=not _write_or_check_plan(run))
 
 
-def _write_or_check_plan(run: Run) -> None:
+def _write_or_check_plan(run: Run) -> bool:
+    """Write the plan, or compare it with the one that is there; return whether this call wrote it."""
     try:
         if run.root.write_once(run.folder.plan, run.record.json):
-            return
+            return True
     except OSError as error:
         raise ConfigurationError(
             f"--output {run.root.uri}: cannot be written ({error.strerror or error}). Name a folder or s3:// prefix "
@@ -145,6 +151,7 @@ def _write_or_check_plan(run: Run) -> None:
     if stored["scoring"] != run.record.scoring:
         stored["scoring"] = run.record.scoring
         run.root.write(run.folder.plan, parse_record(stored, run.folder.plan).json)
+    return False
 
 
 def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> RunResult:
@@ -159,11 +166,19 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
         StorageError: Where data cannot be read or results not written for good: the disk is full, say, or the server
             stays away. What is durable stays.
     """
-    from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks, start_ray
+    from mmsoc_ray.grid.head import watched_head
+    from mmsoc_ray.grid.stream import start_ray
 
     progress.phase("starting Ray")
     start_ray(address)
     terminate_as_interrupt()
+    with watched_head(progress.abort):
+        return _execute(run, progress)
+
+
+def _execute(run: Run, progress: RunProgress) -> RunResult:
+    from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks
+
     progress.expect_models(len(run.models))
     requests = 0
     unfinished = {model.name for model in run.models if run.units_left(model)}
@@ -197,12 +212,19 @@ def _last_line(error: Exception) -> str:
     return ": ".join([type(error).__name__, *said])
 
 
+def _note(progress: RunProgress, model: str, text: str) -> None:
+    progress.note(f"{model}: {text}")
+
+
 def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
+    from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
     from mmsoc_ray.grid.stream import Pipeline, stream_units
 
     units = model.plan.units()
     left = set(run.units_left(model))
     todo = [unit for unit in units if unit.unit_id in left]
+    if run.joined:
+        todo = in_other_order(todo)
     per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     done = [unit for unit in units if unit.unit_id not in left]
     progress.start_model(
@@ -228,8 +250,14 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
     if todo:
         write_pictures(run.root, run.folder, run.plan, model.plan.questions)
     requests = 0
-    for receipt in stream_units(pipeline, todo):
+    datasets = {unit.unit_id: unit.dataset for unit in todo}
+    stream = functools.partial(stream_units, pipeline)
+    said = functools.partial(_note, progress, model.name)
+    for receipt in stream_to_the_end(model.name, todo, stream, pipeline.durable, said):
+        if receipt.elsewhere:
+            receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
+        else:
+            requests += receipt.requests
         progress.unit_done(receipt)
-        requests += receipt.requests
     progress.end_model(model.name)
     return requests

@@ -54,6 +54,10 @@ class RunFolder:
         """File of one unit's predictions."""
         return f"{self.predictions(model, config)}/{unit_id}.parquet"
 
+    def attempts(self, model: str, config: str) -> str:
+        """Folder of what its engines were asked, and of posts that were asked alone."""
+        return f"{self.model(model, config)}/attempts"
+
     def seal(self, model: str, config: str) -> str:
         """The marker that all units are there, written last."""
         return f"{self.model(model, config)}/_SUCCESS.json"

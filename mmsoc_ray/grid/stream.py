@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import logging
 import os
+import secrets
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.data
-import ray.data.exceptions
 import ray.exceptions
 
 from mmsoc_ray.config import Resources
 from mmsoc_ray.data import SplitManifest, Unit, endpoint_for_nodes, open_storage, read_unit
 from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
+from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
+from mmsoc_ray.grid.attempts import Attempts, kept_alone
 from mmsoc_ray.grid.examples import load_pictures
+from mmsoc_ray.grid.executions import explained, kill_actors
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.prepare import prepare_unit
+from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
 from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
@@ -38,15 +45,16 @@ PREPARE_MEMORY = 512 * 2**20
 decoding would hold up the engine: stages with different resources are not fused."""
 
 SINK_CPUS = 0.1
-STREAM_ERRORS = (
-    ray.exceptions.RayError,
-    ray.data.exceptions.SystemException,
-    ray.data.exceptions.ExecutionTimeoutError,
-)
+STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, EngineBrokenError)
 """What a pipeline raises when a task or an actor fails for good."""
 
 UNITS_IN_FLIGHT = 2
 """Units queued at an actor: one answered, one waiting, so that the engine never waits for the next."""
+
+LOADS = 3
+"""An engine that dies or raises so often in a row while it loads cannot be loaded."""
+
+ACTOR_NAME = "mmsoc-engine"
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Pipeline:
         fit: For a baseline: splits that it is fitted on.
         resources: What the engine pool takes.
         words_digest: Digest of the OCR engine, where a setting uses one.
+        job: This process of the job, in the record of attempts.
     """
 
     data_uri: str
@@ -74,9 +83,29 @@ class Pipeline:
     fit: Mapping[str, SplitManifest]
     resources: Resources
     words_digest: str | None
+    job: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def _path(self) -> tuple[str, str]:
+        return self.answerer.entry.name, self.config
+
+    def is_done(self, unit_id: str) -> bool:
+        """Whether a unit's predictions are there."""
+        return open_storage(self.root_uri).exists(RunFolder(self.run_id).unit(*self._path, unit_id))
+
+    def attempts(self, node: str) -> Attempts:
+        """Return the attempts as an engine on a node sees them."""
+        return Attempts(open_storage(self.root_uri), RunFolder(self.run_id).attempts(*self._path), f"{self.job}.{node}")
+
+    def durable(self) -> frozenset[str]:
+        """Return the ids of all units that are done, and the files of posts that were asked alone."""
+        root, folder = open_storage(self.root_uri), RunFolder(self.run_id)
+        units = root.list_files(folder.predictions(*self._path))
+        done = {path.rpartition("/")[2].removesuffix(".parquet") for path in units}
+        return frozenset(done | kept_alone(root, folder.attempts(*self._path)))
 
 
-def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]:
+def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt | Deferred]:
     """Answer units and make them durable; yield a receipt as soon as each is.
 
     Args:
@@ -84,31 +113,50 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]
         units: The units still to do.
 
     Raises:
-        ray.exceptions.RayError: Where a task or actor fails for good; what was durable stays.
+        StreamStalledError: Where the stream stops for a reason that may pass; what was durable stays.
+        EngineLoadError: Where no engine can be loaded.
+        ray.exceptions.RayTaskError: Where a task or an engine raises.
     """
     if not units:
         return
+    execution = f"{ACTOR_NAME}-{secrets.token_hex(8)}-"
+    try:
+        for row in _dataset(pipeline, units, execution).iter_rows():
+            yield Deferred(**json.loads(row["deferred"])) if row["deferred"] else Receipt(**json.loads(row["receipt"]))
+    except Exception as error:
+        raise explained(error, timeout_s=pipeline.resources.no_progress_timeout_s) from error
+    finally:
+        kill_actors(execution)
+
+
+def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
     rows = [dataclasses.asdict(unit) for unit in units]
     resources = pipeline.resources
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
-    dataset = dataset.map_batches(
-        EngineActor,
-        fn_constructor_args=(pipeline,),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(
-            size=min(resources.actors, len(units)), max_tasks_in_flight_per_actor=UNITS_IN_FLIGHT
-        ),
-        num_cpus=resources.cpus,
-        num_gpus=resources.gpus,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray 2.64 drops ray_remote_args_fn; 2.60 has no other way to name the actors
+        dataset = dataset.map_batches(
+            EngineActor,
+            fn_constructor_args=(pipeline,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                size=min(resources.actors, len(units)), max_tasks_in_flight_per_actor=UNITS_IN_FLIGHT
+            ),
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            ray_remote_args_fn=lambda: {"name": f"{execution}{secrets.token_hex(4)}"},
+        )
     dataset = dataset.map(functools.partial(_sink, pipeline), num_cpus=SINK_CPUS)
-    for row in dataset.iter_rows():
-        yield Receipt(**row)
+    dataset.context.execution_no_progress_timeout_s = resources.no_progress_timeout_s
+    dataset.context.max_consecutive_actor_init_deaths = LOADS - 1
+    return dataset
 
 
 def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     unit = Unit(**row)
+    if pipeline.is_done(unit.unit_id):
+        return PreparedUnit(unit.unit_id, unit.posts, (), {}).to_row()
     posts = read_unit(open_storage(pipeline.data_uri), unit)
     run = open_storage(f"{pipeline.root_uri}/{RunFolder(pipeline.run_id).root}")
     words = RunWords(run, pipeline.words_digest or "")
@@ -119,8 +167,14 @@ class EngineActor:
     """Holds one engine. Loads the weights once, then answers unit after unit."""
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
+        lost = attempts.loads_lost()
+        if lost >= LOADS * pipeline.resources.actors:
+            raise EngineBrokenError(f"the engine's process ended {lost} times in a row while it loaded the model")
+        attempts.begin_loading()
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
-        self._answerer = open_answerer(
+        answerer = open_answerer(
             pipeline.run_id,
             pipeline.answerer,
             open_storage(pipeline.data_uri),
@@ -134,26 +188,38 @@ class EngineActor:
                 max_side=pipeline.answerer.entry.max_picture_side,
             ),
         )
+        attempts.end_loading()
+        self._answerer = CarefulAnswerer(answerer, attempts)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Answer the one unit of a batch."""
+        """Answer the one unit of a batch, unless another process has."""
         (unit,) = (PreparedUnit.from_row({name: column[0] for name, column in batch.items()}),)
         started = time.monotonic()
-        predictions = self._answerer(unit)
+        done = not unit.requests or self._pipeline.is_done(unit.unit_id)
+        answered = None if done else self._answerer(unit)
         return {
             "unit_id": [unit.unit_id],
             "posts": [unit.posts],
-            "predictions": [to_bytes(predictions)],
+            "predictions": [to_bytes(answered) if isinstance(answered, pa.Table) else b""],
+            "undecided": [json.dumps(dataclasses.asdict(answered)) if isinstance(answered, Undecided) else ""],
             "seconds": [time.monotonic() - started],
         }
 
 
 def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
-    predictions = from_bytes(row["predictions"])
-    model, unit_id = pipeline.answerer.entry.name, str(row["unit_id"])
-    path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
-    write_unit(open_storage(pipeline.root_uri), path, predictions)
-    return dataclasses.asdict(receipt_of(unit_id, model, int(row["posts"]), predictions, float(row["seconds"])))
+    """Make a unit durable; return its receipt, or why there is none yet."""
+    unit_id, posts, seconds = str(row["unit_id"]), int(row["posts"]), float(row["seconds"])
+    if row["undecided"]:
+        return {"receipt": "", "deferred": json.dumps({"unit_id": unit_id, **json.loads(row["undecided"])})}
+    model = pipeline.answerer.entry.name
+    if not row["predictions"]:
+        receipt = Receipt(unit_id, model, posts, 0, 0, 0, 0, seconds, elsewhere=True)
+    else:
+        predictions = from_bytes(row["predictions"])
+        path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
+        write_unit(open_storage(pipeline.root_uri), path, predictions)
+        receipt = receipt_of(unit_id, model, posts, predictions, seconds)
+    return {"receipt": json.dumps(dataclasses.asdict(receipt)), "deferred": ""}
 
 
 def start_ray(address: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,21 @@ class PreparedUnit:
             for post, asked in positions.items()
         ]
         return posts, list(positions.values())
+
+    def posts_alone(self) -> dict[int, PreparedUnit]:
+        """Return each post's part of the unit by the position of the post, in order."""
+        requests: dict[int, list[dict[str, Any]]] = {}
+        for request in self.requests:
+            requests.setdefault(request["post"], []).append(request)
+        return {
+            post: replace(
+                self,
+                posts=1,
+                requests=tuple(asked),
+                pictures={post: self.pictures[post]} if post in self.pictures else {},
+            )
+            for post, asked in requests.items()
+        }
 
 
 def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture]) -> Request:

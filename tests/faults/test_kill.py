@@ -1,115 +1,16 @@
 """The job killed in its middle, again and again: nothing is lost, nothing stands twice, the table is the same bytes."""
 
-import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from fault_kit import Job, descendants, ended_well, processes, run_until
 
 from mmsoc_ray.data import open_storage, write_split
 
-JOB = Path(__file__).parents[2] / "jobs" / "full_grid.py"
 UNITS = 24
-RUN_ID = "kill-1"
-WAIT_S = 600.0
-IDENTITY = ["model", "adapter", "setting", "task", "post_key", "round"]
-
-
-@dataclass
-class Job:
-    """One root that the job writes to, started as often as it takes."""
-
-    root: Path
-    grid: Path
-    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the job as the leader of a process group of its own."""
-        command = [sys.executable, str(JOB), str(self.grid), "--output", str(self.root), "--run-id", RUN_ID]
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-        self.started.append(process)
-        return process
-
-    @property
-    def _log(self) -> Path:
-        return self.root.with_suffix(".log")
-
-    @property
-    def said(self) -> str:
-        """The end of what all starts have printed."""
-        return self._log.read_text()[-3000:]
-
-    def units(self) -> dict[str, bytes]:
-        """Return the finished files of units."""
-        root = open_storage(self.root)
-        return {path: root.read(path) for path in root.list_files(f"runs/{RUN_ID}") if path.endswith(".parquet")}
-
-    def seals(self) -> dict[str, bytes]:
-        """Return the seal of each model."""
-        return {file.parent.parent.name: file.read_bytes() for file in self.root.rglob("_SUCCESS.json")}
-
-    def rows(self) -> list[tuple[object, ...]]:
-        """Return the identity of every prediction."""
-        tables = [pq.read_table(pa.BufferReader(content), columns=IDENTITY) for content in self.units().values()]
-        return [tuple(row[name] for name in IDENTITY) for row in pa.concat_tables(tables).to_pylist()]
-
-    @property
-    def table(self) -> Path:
-        """The file of the results table."""
-        return self.root / "results" / f"run_id={RUN_ID}" / "part-0.parquet"
-
-
-def processes() -> Iterator[tuple[int, int, str]]:
-    """Yield id, parent and start of every process that is alive; the start tells it from a later one of its id."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            state, parent, *rest = (folder / "stat").read_text().rpartition(")")[2].split()
-            if state not in "ZX":
-                yield int(folder.name), int(parent), rest[17]
-
-
-def descendants(pid: int) -> set[tuple[int, str]]:
-    """Return id and start of all processes below one."""
-    children: dict[int, list[tuple[int, str]]] = {}
-    for child, parent, started in processes():
-        children.setdefault(parent, []).append((child, started))
-    found: set[tuple[int, str]] = set()
-    waiting = [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found.update(below)
-        waiting += [child for child, _ in below]
-    return found
-
-
-def run_until(
-    reached: Callable[[subprocess.Popen[bytes]], bool], job: Job, process: subprocess.Popen[bytes]
-) -> subprocess.Popen[bytes]:
-    """Wait until a job has reached something; where a loaded machine keeps Ray from starting, start it again."""
-    deadline = time.monotonic() + WAIT_S
-    while not reached(process):
-        if process.poll() is not None:
-            assert "The current node timed out during startup" in job.said.splitlines()[-1], job.said
-            process = job.start()
-        assert time.monotonic() < deadline, f"the job took more than {WAIT_S} s:\n{job.said}"
-        time.sleep(0.01)
-    return process
-
-
-def ended_well(process: subprocess.Popen[bytes]) -> bool:
-    return process.poll() == 0
 
 
 @pytest.fixture

@@ -1,0 +1,47 @@
+"""Engines that die, raise or hang over a post, in a real cluster: neighbours are answered as if nothing had been."""
+
+import os
+import signal
+
+import pytest
+from fault_kit import ended_well, faulty_grid, run_until, wait_until
+
+POISON = {4: "FAULT:die", 13: "FAULT:raise"}
+POSTS = 16
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [f"caption {at} {POISON.get(at, '')}" for at in range(POSTS)]
+
+
+def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faults, job, texts, tmp_path):
+    grid = faulty_grid(tmp_path, toy.checkpoint, texts, posts_per_unit=4)
+    faults.set("calm", "yes")
+    calm = job(grid, "calm")
+    run_until(ended_well, calm, calm.start())
+    faults.clear()
+
+    hurt = job(grid, "hurt")
+    faults.set("delay_s", 0.5)
+    process = hurt.start()
+    wait_until(lambda: len(faults.asked()) >= 2, "a first unit is being asked")
+    os.kill(faults.asked()[-1][1], signal.SIGKILL)
+    faults.set("delay_s", 0)
+    run_until(ended_well, hurt, process)
+
+    found, expected = hurt.answers(), calm.answers()
+    assert found.keys() == expected.keys()
+    quarantined = {sample_id: row["error"] for sample_id, row in found.items() if row["error"]}
+    assert quarantined == {
+        "p4": "Quarantined: the engine died or hung 3 times over this post alone",
+        "p13": "RuntimeError: injected: the engine raises",
+    }
+    assert [row for key, row in found.items() if key not in quarantined] == [
+        row for key, row in expected.items() if key not in quarantined
+    ]
+    calls = hurt.engine_calls()
+    whole = {unit: calls[unit, None] for unit, post in calls if post is None}
+    assert sorted(whole.values()) == [1, 1, 2, 3]
+    alone = {(unit, post): count for (unit, post), count in calls.items() if post is not None}
+    assert sorted(alone.values()) == [1, 1, 1, 1, 1, 1, 1, 3], "a neighbour was asked again"

@@ -1,0 +1,175 @@
+"""Faults of the whole job: engines that cannot work, hangs, nodes that come and go, two drivers, a lost head."""
+
+import os
+import signal
+import time
+
+import pytest
+from fault_kit import Faults, Job, add_node, alive, cluster, ended_well, faulty_grid, run_until, wait_until
+
+pytestmark = pytest.mark.faults
+
+RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+TIMEOUT_S = 20
+
+
+def ended(process):
+    return process.poll() is not None
+
+
+def expected_outputs(job, count):
+    """Every post answered once, none with an error."""
+    found = job.answers()
+    assert set(found) == {f"p{at}" for at in range(count)}
+    assert {row["error"] for row in found.values()} == {None}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        ("raise", "the engine cannot be loaded: RuntimeError: injected: the engine raises"),
+        ("die", "the engine's process ended 3 times in a row while it loaded the model"),
+    ],
+)
+def test_an_engine_that_cannot_be_loaded_fails_its_model_with_the_cause(toy, faults, job, tmp_path, load, said):
+    hurt = job(faulty_grid(tmp_path, toy.checkpoint, ["a", "b"]))
+    faults.set("load", load)
+    process = hurt.start()
+    wait_until(lambda: ended(process), "the job ends")
+    assert process.returncode == 1
+    assert said in hurt.said
+    assert len(faults.engines()) == 3
+
+
+def test_a_broken_engine_fails_its_model_and_a_mended_one_answers_all(toy, faults, job, tmp_path):
+    texts = [f"FAULT:die {at}" for at in range(6)]
+    hurt = job(faulty_grid(tmp_path, toy.checkpoint, texts, posts_per_unit=6))
+    process = hurt.start()
+    wait_until(lambda: ended(process), "the job ends")
+    assert process.returncode == 1
+    assert "EngineBrokenError: the engine failed over each of 3 posts" in hurt.said
+    assert hurt.units() == {}
+    faults.set("calm", "yes")
+    run_until(ended_well, hurt, hurt.start())
+    expected_outputs(hurt, 6)
+
+
+@pytest.mark.parametrize("kind", ["spin", "stop", "sleep"])
+def test_a_hung_engine_is_ended_and_its_unit_streamed_again(toy, faults, job, tmp_path, kind):
+    resources = f"cpus: 0.5, no_progress_timeout_s: {TIMEOUT_S}"
+    grid = faulty_grid(tmp_path, toy.checkpoint, ["a", f"b FAULT:{kind}:1", "c"], resources=resources)
+    hurt = job(grid)
+    run_until(ended_well, hurt, hurt.start())
+    expected_outputs(hurt, 3)
+    assert f"no progress for {TIMEOUT_S} s" in hurt.said
+    assert max(hurt.engine_calls().values()) >= 2
+    assert not [pid for pid in faults.engines() if alive(pid)]
+
+
+def test_a_post_that_hangs_its_engine_each_time_is_quarantined(toy, faults, job, tmp_path):
+    resources = f"cpus: 0.5, no_progress_timeout_s: {TIMEOUT_S}"
+    grid = faulty_grid(tmp_path, toy.checkpoint, ["a", "b FAULT:sleep", "c"], posts_per_unit=3, resources=resources)
+    hurt = job(grid)
+    run_until(ended_well, hurt, hurt.start())
+    errors = {key: row["error"] for key, row in hurt.answers().items()}
+    assert errors == {
+        "p0": None,
+        "p1": "Quarantined: the engine died or hung 3 times over this post alone",
+        "p2": None,
+    }
+    assert sorted(hurt.engine_calls().values()) == [1, 1, 3, 3]
+
+
+def test_two_drivers_share_the_work(toy, faults, job, tmp_path):
+    count = 40
+    grid = faulty_grid(tmp_path, toy.checkpoint, [f"caption {at}" for at in range(count)])
+    faults.set("delay_s", 1)
+    both = job(grid)
+    drivers = [both.start(), both.start()]
+    for driver in drivers:
+        wait_until(lambda driver=driver: ended(driver), "both drivers end")
+    assert [driver.returncode for driver in drivers] == [0, 0], both.said
+    expected_outputs(both, count)
+    calls = both.engine_calls()
+    assert sum(calls.values()) <= count + 8, "more was asked twice than units are in flight and collide by chance"
+    assert max(calls.values()) <= 2
+
+
+def gpu_grid(toy, folder, count, timeout_s=600):
+    resources = f"gpus: 1, cpus: 0, no_progress_timeout_s: {timeout_s}"
+    return faulty_grid(folder, toy.checkpoint, [f"caption {at}" for at in range(count)], resources=resources)
+
+
+@pytest.fixture
+def gpu_cluster(tmp_path):
+    """A cluster of its own, whose nodes may be lost, and what steers its engines."""
+    (tmp_path / "faults").mkdir()
+    faults = Faults(tmp_path / "faults")
+    jobs = []
+    with cluster(faults) as started:
+
+        def job(grid, **environment):
+            jobs.append(Job(tmp_path / "out", grid, started.address, environment))
+            return jobs[-1]
+
+        yield started, faults, job
+        for one in jobs:
+            one.kill()
+
+
+NODE = {"num_cpus": 1, "num_gpus": 1}
+
+
+def test_a_node_that_joins_after_the_timeout_has_passed_is_used(toy, gpu_cluster, tmp_path):
+    started, faults, job = gpu_cluster
+    late = job(gpu_grid(toy, tmp_path, 4, timeout_s=TIMEOUT_S))
+    process = late.start()
+    wait_until(lambda: "stall 1 of" in late.said or ended(process), "the timeout passes", seconds=600)
+    assert faults.engines() == []
+    add_node(started, **NODE)
+    run_until(ended_well, late, process)
+    expected_outputs(late, 4)
+
+
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "another-left"])
+def test_a_killed_node_costs_no_row(toy, gpu_cluster, tmp_path, replaced):
+    started, faults, job = gpu_cluster
+    lost = add_node(started, **NODE)
+    faults.set("delay_s", 1)
+    hurt = job(gpu_grid(toy, tmp_path, 12, timeout_s=60))
+    process = hurt.start()
+    wait_until(lambda: len(hurt.units()) >= 3, "some units are done")
+    if not replaced:
+        add_node(started, **NODE)
+    started.remove_node(lost, allow_graceful=False)
+    if replaced:
+        time.sleep(2)
+        add_node(started, **NODE)
+    kept = hurt.units()
+    run_until(ended_well, hurt, process)
+    expected_outputs(hurt, 12)
+    assert kept.items() <= hurt.units().items()
+    assert sum(hurt.engine_calls().values()) <= 12 + 2
+
+
+def test_a_job_whose_head_is_killed_ends_with_a_message_and_a_new_head_completes_it(toy, gpu_cluster, tmp_path):
+    started, faults, job = gpu_cluster
+    add_node(started, **NODE)
+    faults.set("delay_s", 1)
+    hurt = job(gpu_grid(toy, tmp_path, 8), **{RECONNECT: "20"})
+    process = hurt.start()
+    wait_until(lambda: len(hurt.units()) >= 2, "some units are done")
+    for name in ("gcs_server", "raylet"):
+        for info in started.head_node.all_processes[name]:
+            os.kill(info.process.pid, signal.SIGKILL)
+    wait_until(lambda: ended(process), "the job ends", seconds=180)
+    assert process.returncode == 1
+    assert "The head of the cluster at" in hurt.said
+    kept = hurt.units()
+    assert 2 <= len(kept) < 8
+    with cluster(faults, num_gpus=1) as another:
+        hurt.address = another.address
+        run_until(ended_well, hurt, hurt.start())
+    expected_outputs(hurt, 8)
+    assert kept.items() <= hurt.units().items()
