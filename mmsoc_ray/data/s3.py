@@ -148,6 +148,14 @@ class S3Storage:
             found = pages.paginate(Bucket=self.bucket, Prefix=folder)
             return sorted(item["Key"][cut:] for page in found for item in page.get("Contents", []))
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """See ``Storage.list_folders``."""
+        pages = _client(endpoint()).get_paginator("list_objects_v2")
+        folder = f"{self._key(prefix)}/".lstrip("/")
+        with self._explained("list", prefix):
+            found = pages.paginate(Bucket=self.bucket, Prefix=folder, Delimiter="/")
+            return sorted(item["Prefix"][len(folder) : -1] for page in found for item in page.get("CommonPrefixes", []))
+
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""
         with self._explained("write", path):

@@ -52,6 +52,10 @@ class Storage(Protocol):
         """Return the paths of all finished files below a folder, sorted; empty where there is no such folder."""
         ...
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly below a folder, sorted, without listing what they hold."""
+        ...
+
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file atomically, replacing what was there."""
         ...
@@ -119,6 +123,11 @@ class LocalStorage:
         """See ``Storage.list_files``."""
         files = (file for file in self._at(prefix).rglob("*") if file.is_file())
         return sorted(f.relative_to(self.root).as_posix() for f in files if not f.name.startswith(TEMPORARY_PREFIX))
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """See ``Storage.list_folders``."""
+        folder = self._at(prefix)
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""

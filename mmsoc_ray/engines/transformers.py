@@ -16,7 +16,7 @@ from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, PromptError, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
     continued_inputs,
@@ -24,6 +24,7 @@ from mmsoc_ray.engines.shared_prefix import (
     prefix_inputs,
     select_rows,
 )
+from mmsoc_ray.engines.versions import transformers_version
 from mmsoc_ray.models.entry import ModelEntry
 
 POSTS_AT_ONCE = 64
@@ -51,7 +52,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
-    version = f"{transformers.__version__} (torch {torch.__version__})"
+    version = transformers_version()
 
     def __init__(
         self,
@@ -199,7 +200,7 @@ class TransformersEngine:
         found = self._loaded.wrapper.control_tokens(text)
         expected = self._loaded.frame_control_tokens[with_image]
         if found != expected:
-            raise ValueError(
+            raise PromptError(
                 f"the prompt holds {found} control tokens where the model's frame has {expected}: "
                 "the post's text spells one in a way that could not be made harmless"
             )
@@ -209,7 +210,7 @@ class TransformersEngine:
         answered_apart = self._loaded.text_model.config.is_encoder_decoder
         context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
         if context is not None and asked > context:
-            raise ValueError(
+            raise PromptError(
                 f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
                 f"{asked}: more than the context of {context} tokens"
             )

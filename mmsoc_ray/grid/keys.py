@@ -26,6 +26,7 @@ def row_key(
     image_sha256: str | None,
     max_new_tokens: int,
     labels: Mapping[str, str] | None = None,
+    own_task: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the content address of one answer.
 
@@ -40,6 +41,7 @@ def row_key(
         image_sha256: Digest of the picture that is shown, or None.
         max_new_tokens: Where the answer is cut.
         labels: Label to answer word where labels are scored; an answer without scores keeps the key that it had.
+        own_task: Of a task of the user's own, what a baseline answers with. Enters for baselines only.
     """
     content = {
         "answerer": dict(answerer),
@@ -51,6 +53,8 @@ def row_key(
         content["labels"] = dict(labels)
     if "fit" in answerer:
         content["task"] = task
+        if own_task:
+            content["own_task"] = dict(own_task)
     return digest(content)
 
 

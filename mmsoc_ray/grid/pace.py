@@ -25,6 +25,8 @@ class Receipt:
         prompt_tokens: Tokens of all prompts.
         output_tokens: Tokens generated.
         seconds: From the start of the unit's first batch to its durable file.
+        reused: Requests whose answers were taken over from earlier runs.
+        reused_from: The ids of those runs, separated by commas.
     """
 
     unit_id: str
@@ -35,6 +37,8 @@ class Receipt:
     prompt_tokens: int
     output_tokens: int
     seconds: float
+    reused: int = 0
+    reused_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,16 @@ class RunResult:
     Attributes:
         cells: Every cell of the plan.
         engine_requests: Requests that an engine answered in this process' time; 0 when nothing was left to do.
+        reused: Answers that were taken over from earlier runs.
+        reused_from: The ids of those runs.
+        rows: Predictions that this process made durable, failed ones included.
     """
 
     cells: tuple[CellResult, ...]
     engine_requests: int
+    reused: int = 0
+    reused_from: tuple[str, ...] = ()
+    rows: int = 0
 
     @property
     def incomplete(self) -> tuple[CellResult, ...]:
@@ -179,13 +185,20 @@ def _plan_content(run: Run) -> dict[str, Any]:
     }
 
 
-def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> RunResult:
-    """Do what is left of a run: stream, seal, aggregate, write the table and its manifest.
+def execute(
+    run: Run,
+    progress: RunProgress,
+    *,
+    address: str | None = None,
+    reuse: ReusePolicy = ReusePolicy.same_version,
+) -> RunResult:
+    """Do what is left of a run: take over, stream, seal, aggregate, write the table and its manifest.
 
     Args:
         run: The run.
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
+        reuse: Which answers of earlier runs below the same root are taken over.
     """
     from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks, start_ray
 
@@ -193,10 +206,11 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
     start_ray(address)
     terminate_as_interrupt()
     progress.expect_models(len(run.models))
-    requests = 0
+    earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
+    receipts: list[Receipt] = []
     for model in run.models:
         try:
-            requests += _stream_model(run, model, progress)
+            receipts += _stream_model(run, model, progress, _reusable(model, earlier, reuse, progress))
         except STREAM_ERRORS as error:
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
             progress.note(f"{model.name} failed: {_last_line(error)}")
@@ -212,7 +226,17 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
         if cell.problem is not None:
             progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
     _write_results(run, cells)
-    return RunResult(tuple(sorted(cells, key=lambda result: result.cell)), requests)
+    return RunResult(
+        cells=tuple(sorted(cells, key=lambda result: result.cell)),
+        engine_requests=sum(receipt.asked for receipt in receipts),
+        reused=sum(receipt.reused for receipt in receipts),
+        reused_from=_sources(receipts),
+        rows=sum(receipt.requests for receipt in receipts),
+    )
+
+
+def _sources(receipts: Iterable[Receipt]) -> tuple[str, ...]:
+    return tuple(sorted({run_id for receipt in receipts for run_id in receipt.reused_from.split(",") if run_id}))
 
 
 def _last_line(error: Exception) -> str:

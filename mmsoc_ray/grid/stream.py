@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.data
 import ray.data.exceptions
@@ -25,11 +26,12 @@ from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
-from mmsoc_ray.grid.prepare import prepare_unit
+from mmsoc_ray.grid.prepare import RenderedUnit, render_unit
+from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
 from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
-from mmsoc_ray.grid.words import RunWords
+from mmsoc_ray.grid.words import UnitWords
 
 PREPARE_CPUS = 1.0
 PREPARE_MEMORY = 512 * 2**20
@@ -62,6 +64,7 @@ class Pipeline:
         fit: For a baseline: splits that it is fitted on.
         resources: What the engine pool takes.
         words_digest: Digest of the OCR engine, where a setting uses one.
+        look_up: Gives the answers that earlier runs hold.
     """
 
     data_uri: str
@@ -73,6 +76,7 @@ class Pipeline:
     fit: Mapping[str, SplitManifest]
     resources: Resources
     words_digest: str | None
+    look_up: LookUp = nothing_known
 
 
 def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]:
@@ -106,12 +110,17 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]
         yield Receipt(**row)
 
 
-def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
+def render(pipeline: Pipeline, row: Mapping[str, Any]) -> RenderedUnit:
+    """Read the posts of a unit, render what is asked of them and look up what is known; decode nothing."""
     unit = Unit(**row)
     posts = read_unit(open_storage(pipeline.data_uri), unit)
-    run = open_storage(f"{pipeline.root_uri}/{RunFolder(pipeline.run_id).root}")
-    words = RunWords(run, pipeline.words_digest or "")
-    return prepare_unit(unit, posts, pipeline.questions[unit.dataset], pipeline.answerer, words).to_row()
+    words = UnitWords(open_storage(pipeline.root_uri), pipeline.words_digest or "")
+    return render_unit(unit, posts, pipeline.questions[unit.dataset], pipeline.answerer, words, pipeline.look_up)
+
+
+def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
+    rendered = render(pipeline, row)
+    return rendered.prepared(dict(rendered.decode())).to_row()
 
 
 class EngineActor:
@@ -143,10 +152,16 @@ class EngineActor:
 
 def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     predictions = from_bytes(row["predictions"])
-    model, unit_id = pipeline.answerer.entry.name, str(row["unit_id"])
+    receipt = write_predictions(pipeline, str(row["unit_id"]), int(row["posts"]), predictions, float(row["seconds"]))
+    return dataclasses.asdict(receipt)
+
+
+def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
+    """Make a unit's predictions durable."""
+    model = pipeline.answerer.entry.name
     path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
     write_unit(open_storage(pipeline.root_uri), path, predictions)
-    return dataclasses.asdict(receipt_of(unit_id, model, int(row["posts"]), predictions, float(row["seconds"])))
+    return receipt_of(unit_id, model, posts, predictions, seconds)
 
 
 def start_ray(address: str | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmsoc_ray.engines.protocol import Picture, PreparedPost, Request
+from mmsoc_ray.results.schema import PREDICTION_SCHEMA
 
 REQUEST_SCHEMA = pa.schema(
     [
@@ -33,6 +34,17 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("error", pa.string()),  # why it cannot be asked
     ]
 )
+KNOWN_SCHEMA = pa.schema(
+    [
+        PREDICTION_SCHEMA.field(name)
+        for name in (
+            *("row_key", "output", "label_scores", "error", "finish_reason", "prompt_tokens", "cached_tokens"),
+            *("output_tokens", "engine", "engine_version", "reused_from"),
+        )
+    ]
+)
+"""What is taken over of an answer. Its score is not: which label is the positive one is the task's to say."""
+
 PICTURE_SCHEMA = pa.schema(
     [
         pa.field("post", pa.int32()),
@@ -52,12 +64,14 @@ class PreparedUnit:
         posts: Number of posts in the unit.
         requests: A row of ``REQUEST_SCHEMA`` per request; those with an ``error`` never reach the engine.
         pictures: Decoded pictures by the position of their post.
+        known: Answers that earlier runs hold, by key, a row of ``KNOWN_SCHEMA`` each, those of further rounds included.
     """
 
     unit_id: str
     posts: int
     requests: tuple[dict[str, Any], ...]
     pictures: Mapping[int, Picture]
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """Return the unit as one row of Ray Data."""
@@ -70,6 +84,7 @@ class PreparedUnit:
             "posts": self.posts,
             "requests": to_bytes(pa.Table.from_pylist(list(self.requests), schema=REQUEST_SCHEMA)),
             "pictures": to_bytes(pa.Table.from_pylist(pictures, schema=PICTURE_SCHEMA)),
+            "known": to_bytes(pa.Table.from_pylist(list(self.known.values()), schema=KNOWN_SCHEMA)),
         }
 
     @classmethod
@@ -80,17 +95,22 @@ class PreparedUnit:
             for item in from_bytes(row["pictures"]).to_pylist()
         }
         requests = tuple(from_bytes(row["requests"]).to_pylist())
-        return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures)
+        known = {answer["row_key"]: answer for answer in from_bytes(row["known"]).to_pylist()}
+        return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures, known)
+
+    def known_answer(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the answer to a request that an earlier run holds; none to one that cannot be asked."""
+        return self.known.get(request["row_key"]) if request["error"] is None else None
 
     def askable(self) -> tuple[list[PreparedPost], list[list[int]]]:
-        """Return what an engine is asked: the posts with their requests that carry no error.
+        """Return what an engine is asked: the posts with their requests that carry no error and are not known.
 
         Returns:
             The posts, and for each of them the positions of its requests in ``requests``.
         """
         positions: dict[int, list[int]] = {}
         for position, request in enumerate(self.requests):
-            if request["error"] is None:
+            if request["error"] is None and self.known_answer(request) is None:
                 positions.setdefault(request["post"], []).append(position)
         posts = [
             PreparedPost(

@@ -1,0 +1,211 @@
+"""Reuse across runs: which earlier runs have answers of a model, and what stands in their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import batched
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmsoc_ray.data import Storage
+from mmsoc_ray.engines import PROMPT_ERROR
+from mmsoc_ray.grid.keys import digest
+from mmsoc_ray.grid.known_answers import KnownAnswers
+from mmsoc_ray.grid.run_folder import RunFolder
+from mmsoc_ray.grid.wire import KNOWN_SCHEMA
+
+READERS = 16
+"""Threads that read earlier files: on S3 each of them waits most of the time."""
+
+_INDEXED = ["row_key", "error", "engine_version", "reused_from"]
+_TAKEN = [name for name in KNOWN_SCHEMA.names if name != "reused_from"]
+_DAMAGE = (OSError, LookupError, TypeError, ValueError, AttributeError, pa.ArrowException)
+"""What reading a file of unknown content may raise."""
+
+Note = Callable[[str], None]
+
+
+class ReusePolicy(StrEnum):
+    """Which answers of earlier runs a run takes over: those of the same engine version, those of any, or none."""
+
+    same_version = "same_version"
+    any = "any"
+    none = "none"
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A model of an earlier run.
+
+    Attributes:
+        run_id: The run.
+        predictions: Folder of the units' files.
+        units: Planned number of units.
+        rows: Planned number of predictions.
+        answerers: Digests of what answered (``Answerer.content``), over the datasets.
+    """
+
+    run_id: str
+    predictions: str
+    units: int
+    rows: int
+    answerers: frozenset[str]
+
+
+def earlier_runs(root: Storage, run_id: str, note: Note) -> list[EarlierRun]:
+    """Return the models of all other runs below a root, finished or not: each file of a unit is whole.
+
+    Args:
+        root: Output root.
+        run_id: The run that asks.
+        note: Told of each plan that cannot be read; that run has no say.
+    """
+    others = [other for other in root.list_folders("runs") if other != run_id]
+    with ThreadPoolExecutor(READERS) as pool:
+        read = list(pool.map(lambda other: _models_of(root, other), others))
+    for found in read:
+        if isinstance(found, str):
+            note(f"nothing is taken over from a run whose plan cannot be read: {found}")
+    return [model for found in read if not isinstance(found, str) for model in found]
+
+
+def _models_of(root: Storage, run_id: str) -> list[EarlierRun] | str:
+    """Return the models of a run, or why its plan cannot be read; a folder without a plan is no run."""
+    try:
+        folder = RunFolder(run_id)
+        plan = json.loads(root.read(folder.plan))
+        return [
+            EarlierRun(
+                run_id,
+                folder.predictions(name, plan["models"][name]["config"]),
+                int(plan["models"][name]["units"]),
+                int(plan["models"][name]["requests"]),
+                frozenset(digest(dataset["answerer"]) for dataset in configuration["datasets"].values()),
+            )
+            for name, configuration in plan["configuration"]["models"].items()
+        ]
+    except FileNotFoundError:
+        return []
+    except _DAMAGE as error:
+        return f"{root.uri}/runs/{run_id}/plan.json ({type(error).__name__}: {_short(error)})"
+
+
+def index_answers(root: Storage, runs: Sequence[EarlierRun], version: str | None, note: Note) -> KnownAnswers:
+    """Index the answers of earlier runs.
+
+    Rows with an error that asking again may mend are left out, and so are those of another engine version. What a run
+    has taken over itself stands in the index once, with the run that it comes from: of a run every night, only what it
+    has paid for is added.
+
+    Args:
+        root: Output root.
+        runs: The earlier runs.
+        version: The engine version that answers must have; None takes any.
+        note: Told of each file that cannot be read; its answers are unknown.
+    """
+    index = KnownAnswers(sum(run.rows for run in runs))
+    borrowing: list[str] = []
+    torn: set[str] = set()
+    for run in runs:
+        paths = [path for path in root.list_files(run.predictions) if path.endswith(".parquet")]
+        if len(paths) != run.units:
+            torn.add(run.run_id)
+        for path, keys in _read_keys(root, paths, version):
+            problem = keys if isinstance(keys, str) else _add(index, path, keys.get(None, ()))
+            if problem:
+                torn.add(run.run_id)
+                note(f"nothing is taken over from {root.uri}/{path}: {problem}")
+            elif set(keys) - {None}:
+                borrowing.append(path)
+    whole = {run.run_id for run in runs} - torn
+    for path, keys in _read_keys(root, borrowing, version):
+        if not isinstance(keys, str):
+            _add(index, path, [key for source in set(keys) - whole - {None} for key in keys[source]])
+    index.sort()
+    return index
+
+
+_KeysBySource = Mapping[str | None, Sequence[str]]
+"""Keys of a file's answers by the run from which they were taken over, None where the engine was asked."""
+
+
+def _read_keys(root: Storage, paths: Sequence[str], version: str | None) -> Iterator[tuple[str, _KeysBySource | str]]:
+    """Yield each file with the keys of its answers, or with what is wrong with it."""
+    with ThreadPoolExecutor(READERS) as pool:
+        for some in batched(paths, 16 * READERS):
+            yield from zip(some, pool.map(lambda path: _keys_of(root, path, version), some), strict=True)
+
+
+def _keys_of(root: Storage, path: str, version: str | None) -> _KeysBySource | str:
+    try:
+        table = _usable(_read(root, path, _INDEXED), version)
+        sources, keys = table.column("reused_from"), table.column("row_key")
+        return {
+            source: keys.filter(sources.is_null() if source is None else pc.equal(sources, source)).to_pylist()
+            for source in sources.unique().to_pylist()
+        }
+    except _DAMAGE as error:
+        return _short(error)
+
+
+def _add(index: KnownAnswers, path: str, keys: Sequence[str]) -> str | None:
+    try:
+        index.add(path, keys)
+    except ValueError as error:
+        return _short(error)
+    return None
+
+
+def _read(root: Storage, path: str, columns: list[str]) -> pa.Table:
+    with root.open_input(path) as handle:
+        return pq.ParquetFile(handle, page_checksum_verification=True).read(columns=columns).select(columns)
+
+
+def _usable(table: pa.Table, version: str | None) -> pa.Table:
+    """Return the rows with an answer, or with an error that the prompt alone has caused."""
+    error = table.column("error")
+    usable = pc.fill_null(pc.starts_with(error, PROMPT_ERROR), True)
+    if version is not None:
+        usable = pc.and_(usable, pc.fill_null(pc.equal(table.column("engine_version"), version), False))
+    return table.filter(usable)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def read_answers(
+    root: Storage, files: Mapping[str, Collection[str]], version: str | None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Read known answers out of earlier runs' files, those first that may hold the most.
+
+    Args:
+        root: Output root.
+        files: Path of each file with the keys to look for in it.
+        version: The engine version that answers must have; None takes any.
+
+    Returns:
+        A row of ``KNOWN_SCHEMA`` for each key that was found, and what is said of each file that cannot be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    problems = []
+    for path in sorted(files, key=lambda path: (-len(files[path]), path)):
+        wanted = set(files[path]) - found.keys()
+        if not wanted:
+            continue
+        try:
+            table = _usable(_read(root, path, _TAKEN), version)
+            rows = table.filter(pc.is_in(table.column("row_key"), pa.array(wanted, pa.string()))).to_pylist()
+        except _DAMAGE as error:
+            problems.append(f"nothing is taken over from {root.uri}/{path}: {_short(error)}")
+            continue
+        run_id = path.split("/")[1]
+        found |= {row["row_key"]: {**row, "reused_from": run_id} for row in rows}
+    return found, problems
