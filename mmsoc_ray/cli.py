@@ -46,6 +46,15 @@ DataOption = Annotated[
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
 OutputOption = Annotated[str, typer.Option("--output", help="Output root: a folder or s3://BUCKET/PREFIX.")]
 RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
+ReuseOption = Annotated[
+    str,
+    typer.Option(
+        "--reuse",
+        metavar="POLICY",
+        help="Answers that earlier runs below --output hold are taken over: those of the same engine version "
+        "(same_version), of any version (any), or none.",
+    ),
+]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to join; by default $RAY_ADDRESS, else Ray starts here.")
 ]
@@ -100,11 +109,14 @@ def run(
     data: DataOption = None,
     s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
+    reuse: ReuseOption = "same_version",
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid import RunProgress, execute, open_run
+    from mmsoc_ray.grid import ReusePolicy, RunProgress, execute, open_run
 
+    if reuse not in list(ReusePolicy):
+        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
@@ -112,7 +124,7 @@ def run(
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
-            result = None if nothing_left else execute(opened, progress, address=address)
+            result = None if nothing_left else execute(opened, progress, address=address, reuse=ReusePolicy(reuse))
         except StorageError as error:
             typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
             raise typer.Exit(1) from error
@@ -122,6 +134,8 @@ def run(
     typer.echo(f"table again  mmsoc table {shlex.quote(where)}")
     if nothing_left:
         typer.echo(f"Nothing was left to do: run {opened.folder.run_id!r} is complete. No engine was called.")
+    if result is not None and result.taken_over:
+        typer.echo(result.taken_over)
     if result is not None and result.incomplete:
         for cell in result.incomplete:
             problem = "" if cell.problem is None else f"; {cell.problem}"

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
@@ -141,12 +142,22 @@ class S3Storage:
 
     def list_files(self, prefix: str) -> list[str]:
         """See ``Storage.list_files``."""
+        return sorted(file.path for file in self.stored_files(prefix))
+
+    def stored_files(self, prefix: str) -> Iterator[StoredFile]:
+        """See ``Storage.stored_files``."""
         pages = _client(endpoint()).get_paginator("list_objects_v2")
         folder = f"{self._key(prefix)}/".lstrip("/")
         cut = len(self.prefix) + 1 if self.prefix else 0
         with self._explained("list", prefix):
-            found = pages.paginate(Bucket=self.bucket, Prefix=folder)
-            return sorted(item["Key"][cut:] for page in found for item in page.get("Contents", []))
+            for page in pages.paginate(Bucket=self.bucket, Prefix=folder):
+                for item in page.get("Contents", []):
+                    yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``."""
+        with self._explained("delete", path):
+            _client(endpoint()).delete_object(Bucket=self.bucket, Key=self._key(path))
 
     def list_folders(self, prefix: str) -> list[str]:
         """See ``Storage.list_folders``."""

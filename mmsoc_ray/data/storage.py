@@ -9,8 +9,10 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from mmsoc_ray.data.s3 import S3Storage
+from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -56,6 +59,14 @@ class Storage(Protocol):
         """Return the names of the folders directly below a folder, sorted, without listing what they hold."""
         ...
 
+    def stored_files(self, prefix: str) -> Iterator[StoredFile]:
+        """Yield every file below a folder, unfinished ones too, in no order."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        ...
+
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file atomically, replacing what was there."""
         ...
@@ -82,6 +93,12 @@ def open_storage(uri: str | os.PathLike[str]) -> Storage:
     if "://" in address:
         raise ConfigurationError(f"Storage {address!r} has the scheme {parts.scheme!r}. Allowed: a local path, s3://.")
     return LocalStorage(Path(address))
+
+
+def write_changed(root: Storage, path: str, data: bytes) -> None:
+    """Write a file unless it holds these bytes already, so that a repeated step changes nothing."""
+    if not root.exists(path) or root.read(path) != data:
+        root.write(path, data)
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,26 @@ class LocalStorage:
         """See ``Storage.list_folders``."""
         folder = self._at(prefix)
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+    def stored_files(self, prefix: str) -> Iterator[StoredFile]:
+        """See ``Storage.stored_files``."""
+        for file in self._at(prefix).rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # another process may just have removed it
+                about = file.lstat()
+                if not stat.S_ISDIR(about.st_mode):
+                    path = file.relative_to(self.root).as_posix()
+                    yield StoredFile(path, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``; folders that are left empty go too."""
+        self._at(path).unlink(missing_ok=True)
+        for folder in self._at(path).parents:
+            if folder == self.root:
+                break
+            try:
+                folder.rmdir()
+            except OSError:  # not empty
+                break
 
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""

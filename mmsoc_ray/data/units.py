@@ -33,27 +33,43 @@ class Unit:
     posts: int
 
 
-def plan_units(manifest: SplitManifest, *, limit: int | None = None) -> Iterator[Unit]:
-    """Yield the units of a split in order.
+def unit_id(dataset: str, split: str, shard: int, row_group: int) -> str:
+    """Return the id of a unit, which names the file of its predictions."""
+    return f"{dataset}-{split}-{shard:05d}-{row_group:05d}"
+
+
+def unit_posts(manifest: SplitManifest, *, limit: int | None = None) -> list[list[int]]:
+    """Return how many posts each unit of a split takes, by shard.
 
     Args:
         manifest: The split.
         limit: Take only the first so many posts of the split.
     """
     left = manifest.posts if limit is None else min(limit, manifest.posts)
-    for number, shard in enumerate(manifest.shards):
-        for row_group, posts in enumerate(shard.unit_posts):
-            if left <= 0:
-                return
+    shards: list[list[int]] = []
+    for shard in manifest.shards:
+        taken = []
+        for posts in shard.unit_posts:
+            if left > 0:
+                taken.append(min(posts, left))
+            left -= posts
+        if taken:
+            shards.append(taken)
+    return shards
+
+
+def plan_units(manifest: SplitManifest, *, limit: int | None = None) -> Iterator[Unit]:
+    """Yield the units of a split in order, as ``unit_posts`` counts them."""
+    for number, units in enumerate(unit_posts(manifest, limit=limit)):
+        for row_group, posts in enumerate(units):
             yield Unit(
-                unit_id=f"{manifest.dataset}-{manifest.split}-{number:05d}-{row_group:05d}",
+                unit_id=unit_id(manifest.dataset, manifest.split, number, row_group),
                 dataset=manifest.dataset,
                 split=manifest.split,
-                shard=f"{split_folder(manifest.dataset, manifest.split)}/{shard.file}",
+                shard=f"{split_folder(manifest.dataset, manifest.split)}/{manifest.shards[number].file}",
                 row_group=row_group,
-                posts=min(posts, left),
+                posts=posts,
             )
-            left -= posts
 
 
 def read_unit(data: Storage, unit: Unit) -> list[Post]:

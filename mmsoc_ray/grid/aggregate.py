@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmsoc_ray.data import Storage, open_storage
+from mmsoc_ray.data import Storage, open_storage, write_changed
 from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
@@ -91,6 +91,29 @@ def aggregate_cell(job: CellJob) -> CellResult:
     run are aggregated all the same.
     """
     root = open_storage(job.root_uri)
+    result, content = score(root, job)
+    write_changed(root, f"{job.run_folder}/{job.cell.path}", content)
+    return result
+
+
+def check_cell(job: CellJob) -> tuple[CellResult, str | None]:
+    """Score one cell again and compare it with its file; write nothing.
+
+    Returns:
+        The cell, and what is wrong with its file, or None.
+    """
+    root = open_storage(job.root_uri)
+    result, content = score(root, job)
+    path = f"{job.run_folder}/{job.cell.path}"
+    if not root.exists(path):
+        return result, f"{root.uri}/{path}: is not there"
+    if root.read(path) != content:
+        return result, f"{root.uri}/{path}: holds other scores than its predictions give"
+    return result, None
+
+
+def score(root: Storage, job: CellJob) -> tuple[CellResult, bytes]:
+    """Score one cell; return it with the content of its file."""
     predictions, problem = _read_cell(root, job)
     rows: tuple[ResultRow, ...] = ()
     asked = rounds(job.cell.setting)
@@ -100,11 +123,7 @@ def aggregate_cell(job: CellJob) -> CellResult:
         except ValueError as error:
             problem = str(error)
     result = CellResult(job.cell, job.expected, predictions.num_rows // asked, rows, problem)
-    content = _cell_content(job, result, content_digest(predictions))
-    path = f"{job.run_folder}/{job.cell.path}"
-    if not root.exists(path) or root.read(path) != content:
-        root.write(path, content)
-    return result
+    return result, _cell_content(job, result, content_digest(predictions))
 
 
 def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
@@ -115,7 +134,7 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
     for path in job.files:
         try:
             with root.open_input(path) as handle:
-                table = pq.ParquetFile(handle).read(columns=list(_READ))
+                table = pq.ParquetFile(handle, page_checksum_verification=True).read(columns=list(_READ))
         except (OSError, pa.ArrowException) as error:
             problem = unreadable(root, path, error)
             continue

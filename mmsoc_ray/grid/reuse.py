@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import batched
 from typing import Any
 
 import pyarrow as pa
@@ -139,7 +138,8 @@ _KeysBySource = Mapping[str | None, Sequence[str]]
 def _read_keys(root: Storage, paths: Sequence[str], version: str | None) -> Iterator[tuple[str, _KeysBySource | str]]:
     """Yield each file with the keys of its answers, or with what is wrong with it."""
     with ThreadPoolExecutor(READERS) as pool:
-        for some in batched(paths, 16 * READERS):
+        for start in range(0, len(paths), 16 * READERS):
+            some = paths[start : start + 16 * READERS]
             yield from zip(some, pool.map(lambda path: _keys_of(root, path, version), some), strict=True)
 
 

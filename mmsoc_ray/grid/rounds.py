@@ -63,11 +63,11 @@ def find_known(
     """
     known: dict[str, Mapping[str, Any]] = {}
     left: set[int] = set()
-    waiting = list(enumerate(requests))
+    waiting: list[tuple[int, Mapping[str, Any]]] = list(enumerate(requests))
     while waiting:
         asked = {request["row_key"] for _, request in waiting if request["error"] is None} - known.keys()
         known.update(look_up(asked) if asked else {})
-        following = []
+        following: list[tuple[int, Mapping[str, Any]]] = []
         for position, request in waiting:
             answer = request if request["error"] is not None else known.get(request["row_key"])
             if answer is None:

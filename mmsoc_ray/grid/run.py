@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.engines import PictureReader
+from mmsoc_ray.engines import PictureReader, engine_version
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
+from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
-from mmsoc_ray.grid.encoder import PinnedEncoder, pin_encoder
+from mmsoc_ray.grid.encoder import pin_encoder
 from mmsoc_ray.grid.examples import choose_examples
 from mmsoc_ray.grid.keys import differences, digest
+from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
+from mmsoc_ray.grid.record import RecordedModel, RunRecord, config_of, parse_record, read_record, record_run
+from mmsoc_ray.grid.reuse import EarlierRun, Note, ReusePolicy, earlier_runs
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scoring import scoring
-from mmsoc_ray.grid.seal import SealError, UnitSeal, count_unit, missing_units, seal_content
+from mmsoc_ray.grid.scores import score_run, units_left
+from mmsoc_ray.grid.seal import SealError, seal_model
 from mmsoc_ray.interrupts import terminate_as_interrupt
-from mmsoc_ray.results.table import write_results
 
-PLAN_VERSION = 1
+if TYPE_CHECKING:
+    from mmsoc_ray.grid.stream import Pipeline
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class PlannedModel:
     @property
     def config(self) -> str:
         """``c`` and the hash of all that shapes the model's units."""
-        return f"c{digest(self.configuration)[:16]}"
+        return config_of(self.configuration)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,15 @@ class RunResult:
         """Cells without all their predictions."""
         return tuple(cell for cell in self.cells if not cell.complete)
 
+    @property
+    def taken_over(self) -> str | None:
+        """What is said of the answers that earlier runs had; None where there were none."""
+        if not self.reused:
+            return None
+        runs = ("run " if len(self.reused_from) == 1 else "runs ") + ", ".join(map(repr, self.reused_from))
+        asked = f"{self.engine_requests:,} were asked" if self.engine_requests else "no engine was called"
+        return f"{self.reused:,} of {self.rows:,} answers taken over from {runs}; {asked}."
+
 
 @dataclass(frozen=True)
 class Run:
@@ -80,12 +92,15 @@ class Run:
     plan: GridPlan
     models: tuple[PlannedModel, ...]
     words_digest: str | None
-    bertscore: PinnedEncoder | None = None
+    record: RunRecord
+
+    def recorded(self, model: PlannedModel) -> RecordedModel:
+        """Return a model as the run's plan.json counts it."""
+        return next(recorded for recorded in self.record.models if recorded.name == model.name)
 
     def units_left(self, model: PlannedModel) -> list[str]:
         """Return the ids of a model's units without a file."""
-        present = self.root.list_files(self.folder.predictions(model.name, model.config))
-        return missing_units(present, [unit.unit_id for unit in model.plan.units()])
+        return units_left(self.root, self.folder, self.recorded(model))
 
     def finished(self) -> bool:
         """Whether all is there already: every unit, every seal, the table as it is scored now, and its manifest."""
@@ -99,7 +114,7 @@ class Run:
 
     def _scored(self) -> bool:
         manifest = json.loads(self.root.read(self.folder.manifest))
-        return bool(manifest["status"] == "complete" and manifest.get("scoring") == digest(scoring(self.plan.grid)))
+        return bool(manifest["status"] == "complete" and manifest.get("scoring") == digest(self.record.scoring))
 
 
 def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: Callable[[str], None]) -> Run:
@@ -126,63 +141,31 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
         phase(f"preparing the checkpoint of {model.entry.name}")
         answerer = resolve_answerer(model, seed=plan.grid.seed)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
-    run = Run(root, data, folder, plan, tuple(models), ocr, bertscore)
+    run = Run(root, data, folder, plan, tuple(models), ocr, record_run(plan, models, bertscore, run_id))
     _write_or_check_plan(run)
     return run
 
 
 def _write_or_check_plan(run: Run) -> None:
-    content = _plan_content(run)
     try:
-        if run.root.write_once(run.folder.plan, json.dumps(content, indent=1, sort_keys=True).encode()):
+        if run.root.write_once(run.folder.plan, run.record.json):
             return
     except OSError as error:
         raise ConfigurationError(
             f"--output {run.root.uri}: cannot be written ({error.strerror or error}). Name a folder or s3:// prefix "
             f"that you may write to."
         ) from error
-    stored = json.loads(run.root.read(run.folder.plan))
-    changed = differences(stored["configuration"], content["configuration"])
+    stored = dict(read_record(run.root, run.folder).content)
+    changed = differences(stored["configuration"], run.record.content["configuration"])
     if changed:
         shown = "\n  ".join(changed[:20]) + (f"\n  ... and {len(changed) - 20} more" if len(changed) > 20 else "")
         raise ConfigurationError(
             f"run id {run.folder.run_id!r} below {run.root.uri} stands for another configuration:\n  {shown}\n"
             f"Take another --run-id, or the grid and options that this one was started with."
         )
-    if stored.get("scoring") != content["scoring"]:
-        stored["scoring"] = content["scoring"]
-        run.root.write(run.folder.plan, json.dumps(stored, indent=1, sort_keys=True).encode())
-
-
-def _plan_content(run: Run) -> dict[str, Any]:
-    return {
-        "schema_version": PLAN_VERSION,
-        "run_id": run.folder.run_id,
-        "grid": run.plan.grid.name,
-        "notes": list(run.plan.grid.notes),
-        "scoring": scoring(run.plan.grid),
-        "configuration": {
-            "limit": run.plan.limit,
-            "seed": run.plan.grid.seed,
-            "models": {model.name: dict(model.configuration) for model in run.models},
-            **({} if run.bertscore is None else {"bertscore": run.bertscore.content}),
-        },
-        "models": {
-            model.name: {
-                "family": model.plan.entry.family,
-                "parameters_b": model.plan.entry.parameters_b,
-                "config": model.config,
-                "units": len(model.plan.units()),
-                "requests": model.plan.requests,
-            }
-            for model in run.models
-        },
-        "cells": [
-            {"model": c.model, "adapter": c.adapter, "setting": c.setting, "task": c.task, "dataset": c.dataset}
-            | {"split": c.split, "posts": posts}
-            for c, posts in run.plan.cells().items()
-        ],
-    }
+    if stored["scoring"] != run.record.scoring:
+        stored["scoring"] = run.record.scoring
+        run.root.write(run.folder.plan, parse_record(stored, run.folder.plan).json)
 
 
 def execute(
@@ -206,37 +189,46 @@ def execute(
     start_ray(address)
     terminate_as_interrupt()
     progress.expect_models(len(run.models))
+    done = _Done()
+    unfinished = {model.name for model in run.models if run.units_left(model)}
     earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
-    receipts: list[Receipt] = []
     for model in run.models:
         try:
-            receipts += _stream_model(run, model, progress, _reusable(model, earlier, reuse, progress))
+            _answer_model(run, model, progress, _reusable(model, earlier, reuse, progress.note), done)
         except STREAM_ERRORS as error:
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
             progress.note(f"{model.name} failed: {_last_line(error)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
-    for model in run.models:
+    for recorded in run.record.models:
         try:
-            _seal_model(run, model, run_tasks)
+            # A file that was answered again after the seal has other bytes: it is counted again.
+            seal_model(run.root, run.folder, recorded, run_tasks, again=recorded.name in unfinished)
         except SealError as error:
-            progress.note(f"{model.name} is not sealed: {_last_line(error)}")
-    cells = tuple(run_tasks(aggregate_cell, [(job,) for job in _cell_jobs(run)]))
+            progress.note(f"{recorded.name} is not sealed: {_last_line(error)}")
+    cells = score_run(run.root, run.folder, run.record, run_tasks)
     for cell in cells:
         if cell.problem is not None:
             progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
-    _write_results(run, cells)
-    return RunResult(
-        cells=tuple(sorted(cells, key=lambda result: result.cell)),
-        engine_requests=sum(receipt.asked for receipt in receipts),
-        reused=sum(receipt.reused for receipt in receipts),
-        reused_from=_sources(receipts),
-        rows=sum(receipt.requests for receipt in receipts),
-    )
+    return done.result(cells)
 
 
-def _sources(receipts: Iterable[Receipt]) -> tuple[str, ...]:
-    return tuple(sorted({run_id for receipt in receipts for run_id in receipt.reused_from.split(",") if run_id}))
+@dataclass
+class _Done:
+    """What this process has made durable: units taken over whole, and units that an engine was asked about."""
+
+    taken: list[Receipt] = field(default_factory=list)
+    answered: list[Receipt] = field(default_factory=list)
+
+    def result(self, cells: tuple[CellResult, ...]) -> RunResult:
+        receipts = [*self.taken, *self.answered]
+        return RunResult(
+            cells,
+            engine_requests=sum(receipt.requests - receipt.reused for receipt in self.answered),
+            reused=sum(receipt.reused for receipt in receipts),
+            reused_from=tuple(sorted({run_id for r in receipts for run_id in r.reused_from.split(",") if run_id})),
+            rows=sum(receipt.requests for receipt in receipts),
+        )
 
 
 def _last_line(error: Exception) -> str:
@@ -244,24 +236,49 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
-    from mmsoc_ray.grid.stream import Pipeline, stream_units
+@dataclass(frozen=True)
+class _Reusable:
+    """Earlier runs of a model, and the engine version that their answers must have; None takes any."""
 
-    units = model.plan.units()
+    runs: tuple[EarlierRun, ...] = ()
+    version: str | None = None
+
+
+def _reusable(model: PlannedModel, earlier: Sequence[EarlierRun], reuse: ReusePolicy, note: Note) -> _Reusable:
+    wanted = {digest(model.answerer.content(dataset)) for dataset in model.plan.datasets}
+    runs = tuple(run for run in earlier if run.answerers & wanted)
+    if not runs or reuse is ReusePolicy.any:
+        return _Reusable(runs)
+    version = engine_version(model.answerer.entry)
+    if version is None:
+        note(f"{model.name}: its engine's version is not known, so that nothing is taken over; --reuse any would.")
+        return _Reusable()
+    return _Reusable(runs, version)
+
+
+def _answer_model(run: Run, model: PlannedModel, progress: RunProgress, reusable: _Reusable, done: _Done) -> None:
+    """Take over what earlier runs hold of a model's answers; stream the rest through its engine."""
+    from mmsoc_ray.grid.take_over import earlier_answers, take_over
+
     left = set(run.units_left(model))
-    todo = [unit for unit in units if unit.unit_id in left]
-    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
-    done = [unit for unit in units if unit.unit_id not in left]
-    progress.start_model(
-        model.name,
-        sum(unit.posts for unit in units),
-        sum(unit.posts * per_post[unit.dataset] for unit in units),
-        posts_done_before=sum(unit.posts for unit in done),
-        requests_done_before=sum(unit.posts * per_post[unit.dataset] for unit in done),
-    )
-    if todo:
-        progress.phase(f"loading {model.name}")
-    pipeline = Pipeline(
+    todo = [unit for unit in model.plan.units() if unit.unit_id in left]
+    if todo and reusable.runs:
+        progress.phase(f"looking for known answers of {model.name}")
+    runs = reusable.runs if todo else ()
+    with earlier_answers(run.root.uri, runs, reusable.version, progress.note) as look_up:
+        pipeline = _pipeline(run, model)
+        if look_up is not None:
+            pipeline = dataclasses.replace(pipeline, look_up=look_up)
+            for receipt in take_over(pipeline, todo):
+                done.taken.append(receipt)
+                left.discard(receipt.unit_id)
+        _stream_model(model, pipeline, left, progress, done)
+
+
+def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
+    from mmsoc_ray.grid.stream import Pipeline
+
+    return Pipeline(
         data_uri=run.data.uri,
         root_uri=run.root.uri,
         run_id=run.folder.run_id,
@@ -272,81 +289,27 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
         resources=model.plan.resources,
         words_digest=run.words_digest,
     )
-    requests = 0
+
+
+def _stream_model(
+    model: PlannedModel, pipeline: Pipeline, left: Collection[str], progress: RunProgress, done: _Done
+) -> None:
+    from mmsoc_ray.grid.stream import stream_units
+
+    units = model.plan.units()
+    todo = [unit for unit in units if unit.unit_id in left]
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
+    before = [unit for unit in units if unit.unit_id not in left]
+    progress.start_model(
+        model.name,
+        sum(unit.posts for unit in units),
+        sum(unit.posts * per_post[unit.dataset] for unit in units),
+        posts_done_before=sum(unit.posts for unit in before),
+        requests_done_before=sum(unit.posts * per_post[unit.dataset] for unit in before),
+    )
+    if todo:
+        progress.phase(f"loading {model.name}")
     for receipt in stream_units(pipeline, todo):
         progress.unit_done(receipt)
-        requests += receipt.requests
+        done.answered.append(receipt)
     progress.end_model(model.name)
-    return requests
-
-
-def _seal_model(run: Run, model: PlannedModel, run_tasks: Callable[..., Any]) -> None:
-    """Count every unit of a model; write its marker where none is missing."""
-    seal_path = run.folder.seal(model.name, model.config)
-    if run.units_left(model) or run.root.exists(seal_path):
-        return
-    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
-    calls = [
-        (
-            run.root,
-            run.folder.unit(model.name, model.config, unit.unit_id),
-            unit.unit_id,
-            unit.posts * per_post[unit.dataset],
-        )
-        for unit in model.plan.units()
-    ]
-    seals: Sequence[UnitSeal] = list(run_tasks(count_unit, calls))
-    run.root.write_once(seal_path, seal_content(model.configuration, seals))
-
-
-def _cell_jobs(run: Run) -> list[CellJob]:
-    jobs = []
-    for model in run.models:
-        present = run.root.list_files(run.folder.predictions(model.name, model.config))
-        missing = set(run.units_left(model))
-        files: dict[str, list[str]] = {dataset: [] for dataset in model.plan.datasets}
-        for unit in model.plan.units():
-            path = run.folder.unit(model.name, model.config, unit.unit_id)
-            if unit.unit_id not in missing and path in present:
-                files[unit.dataset].append(path)
-        for cell, posts in model.plan.cells().items():
-            jobs.append(
-                CellJob(
-                    root_uri=run.root.uri,
-                    run_folder=run.folder.root,
-                    cell=cell,
-                    task=model.plan.tasks[cell.task],
-                    policy=run.plan.grid.parse_policy(cell.task),
-                    files=tuple(files[cell.dataset]),
-                    expected=posts,
-                    family=model.plan.entry.family,
-                    parameters_b=model.plan.entry.parameters_b,
-                    run_id=run.folder.run_id,
-                    bertscore=run.bertscore,
-                )
-            )
-    return jobs
-
-
-def _write_results(run: Run, cells: Sequence[CellResult]) -> None:
-    """Write the run's part of the table, then the manifest; a rerun with the same cells changes no byte."""
-    table = write_results(row for cell in cells for row in cell.rows)
-    incomplete = [cell for cell in cells if not cell.complete]
-    manifest = {
-        "schema_version": PLAN_VERSION,
-        "run_id": run.folder.run_id,
-        "grid": run.plan.grid.name,
-        "status": "incomplete" if incomplete else "complete",
-        "results": {"file": run.folder.results, "sha256": hashlib.sha256(table).hexdigest()},
-        "scoring": digest(scoring(run.plan.grid)),
-        "cells": len(cells),
-        "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
-        "models": {model.name: model.config for model in run.models},
-    }
-    _write_changed(run.root, run.folder.results, table)
-    _write_changed(run.root, run.folder.manifest, json.dumps(manifest, indent=1, sort_keys=True).encode())
-
-
-def _write_changed(root: Storage, path: str, content: bytes) -> None:
-    if not root.exists(path) or root.read(path) != content:
-        root.write(path, content)

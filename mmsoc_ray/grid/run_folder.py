@@ -54,6 +54,15 @@ class RunFolder:
         """The marker that all units are there, written last."""
         return f"{self.model(model, config)}/_SUCCESS.json"
 
+    def checksums(self, model: str, config: str) -> str:
+        """SHA-256 of its units' files, written just before the marker."""
+        return f"{self.model(model, config)}/checksums.json"
+
+    @property
+    def cells(self) -> str:
+        """Folder of the cells' scores."""
+        return f"{self.root}/cells"
+
     @property
     def results(self) -> str:
         """File of the run's part of the results table."""

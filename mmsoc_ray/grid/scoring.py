@@ -15,8 +15,5 @@ def scoring(grid: Grid) -> dict[str, Any]:
     policy, other synonyms or metrics of a task of its own, or a mended parser, keeps its answers and is scored anew.
     """
     policies = {task: grid.parse_policy(task) for task in sorted(grid.tasks)}
-    own = {
-        name: file.model_dump(mode="json", include={"labels", "positive", "metrics"})
-        for name, file in sorted(grid.own_tasks.items())
-    }
+    own = {name: file.model_dump(mode="json") for name, file in sorted(grid.own_tasks.items())}
     return {"parser": PARSER_VERSION, "parse_policy": policies} | ({"own_tasks": own} if own else {})

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmsoc_ray.data import Storage
+from mmsoc_ray.data import Storage, write_changed
 from mmsoc_ray.grid.keys import canonical_json
+from mmsoc_ray.grid.record import RecordedModel
+from mmsoc_ray.grid.run_folder import RunFolder
+
+RunTasks = Callable[[Callable[..., Any], Sequence[Sequence[Any]]], Iterable[Any]]
+"""Runs a function over lists of arguments, wherever; gives the results as they come."""
 
 IDENTITY = ("model", "adapter", "setting", "task", "post_key", "round")
 """Columns that tell a prediction from all others within its configuration."""
@@ -23,11 +29,19 @@ DIGESTED = (*IDENTITY, "row_key", "output", "error", "label_scores", "score")
 
 @dataclass(frozen=True)
 class UnitSeal:
-    """What was counted in a unit's file: its rows and the digest of their content."""
+    """What was counted in a unit's file.
+
+    Attributes:
+        unit_id: The unit.
+        rows: Its rows.
+        digest: Digest of their content.
+        sha256: Digest of the file's bytes, which hold times of day and so differ from run to run.
+    """
 
     unit_id: str
     rows: int
     digest: str
+    sha256: str = ""
 
 
 class SealError(RuntimeError):
@@ -47,8 +61,8 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
         SealError: Where the file cannot be read, rows are missing or too many, or an identity stands twice.
     """
     try:
-        with root.open_input(path) as handle:
-            table = pq.ParquetFile(handle).read(columns=list(DIGESTED))
+        content = root.read(path)
+        table = read_predictions(content, columns=DIGESTED)
     except (OSError, pa.ArrowException) as error:
         raise SealError(unreadable(root, path, error)) from error
     identities = set(zip(*(table.column(name).to_pylist() for name in IDENTITY), strict=True))
@@ -57,7 +71,17 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
             f"{root.uri}/{path}: {table.num_rows} rows, {len(identities)} of them distinct, where {rows} were planned. "
             f"Delete the file and run again."
         )
-    return UnitSeal(unit_id, rows, content_digest(table))
+    return UnitSeal(unit_id, rows, content_digest(table), hashlib.sha256(content).hexdigest())
+
+
+def read_predictions(content: bytes, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a unit's file from its bytes, the checksum of every page verified.
+
+    Raises:
+        pyarrow.ArrowException, OSError: Where it is no such file, or damaged.
+    """
+    file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+    return file.read(columns=None if columns is None else list(columns))
 
 
 def unreadable(root: Storage, path: str, error: Exception) -> str:
@@ -86,6 +110,12 @@ def seal_content(config: Mapping[str, Any], seals: Iterable[UnitSeal]) -> bytes:
     return json.dumps(content, indent=1, sort_keys=True).encode()
 
 
+def checksums_content(seals: Iterable[UnitSeal]) -> bytes:
+    """Return the content of a ``checksums.json``: the SHA-256 of each unit's file, as it was when it was counted."""
+    sums = {seal.unit_id: seal.sha256 for seal in seals}
+    return json.dumps(sums, indent=1, sort_keys=True).encode()
+
+
 def missing_units(present: Sequence[str], planned: Sequence[str]) -> list[str]:
     """Return the planned units without a file.
 
@@ -95,3 +125,30 @@ def missing_units(present: Sequence[str], planned: Sequence[str]) -> list[str]:
     """
     done = {path.rsplit("/", 1)[-1].removesuffix(".parquet") for path in present}
     return [unit_id for unit_id in planned if unit_id not in done]
+
+
+def seal_model(
+    root: Storage, folder: RunFolder, model: RecordedModel, run_tasks: RunTasks, *, again: bool = False
+) -> None:
+    """Count every unit of a model; write checksums and, last, its marker. Does nothing where a unit is missing.
+
+    Args:
+        root: Output root.
+        folder: The run.
+        model: The model.
+        run_tasks: Runs the counting.
+        again: Count although the marker is there.
+
+    Raises:
+        SealError: A file does not hold what was planned.
+    """
+    marker = folder.seal(model.name, model.config)
+    present = root.list_files(folder.predictions(model.name, model.config))
+    if missing_units(present, [unit.unit_id for unit in model.units]) or (root.exists(marker) and not again):
+        return
+    calls = [
+        (root, folder.unit(model.name, model.config, unit.unit_id), unit.unit_id, unit.rows) for unit in model.units
+    ]
+    seals: list[UnitSeal] = list(run_tasks(count_unit, calls))
+    write_changed(root, folder.checksums(model.name, model.config), checksums_content(seals))
+    write_changed(root, marker, seal_content(model.configuration, seals))

@@ -14,7 +14,7 @@ from mmsoc_ray.grid.pace import Receipt
 def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
     """Write a unit's predictions atomically; the first writer wins. Return whether this call wrote the file."""
     buffer = io.BytesIO()
-    pq.write_table(predictions, buffer, compression="zstd")
+    pq.write_table(predictions, buffer, compression="zstd", write_page_checksum=True)
     return root.write_once(path, buffer.getvalue())
 
 
