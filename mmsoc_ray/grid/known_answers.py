@@ -54,7 +54,7 @@ class KnownAnswers:
     def add_prefixes(self, path: str, prefixes: npt.NDArray[np.uint64]) -> None:
         """Add keys that ``key_prefixes`` has shortened; see ``add``."""
         if self._keys + len(prefixes) > len(self._entries) or len(self._files) == MAX_FILES:
-            raise IndexFullError(f"{path}: the index of known answers holds {self._keys} keys and is full")
+            raise IndexFullError(f"{len(prefixes)} more keys, where its run has planned {len(self._entries)} at most")
         if not len(prefixes):
             return
         entries = self._entries[self._keys : self._keys + len(prefixes)]
@@ -73,7 +73,7 @@ class KnownAnswers:
         last = np.searchsorted(entries, prefixes | _FILE, "right")
         found: dict[int, list[str]] = {}
         for key, start, end in zip(row_keys, first.tolist(), last.tolist(), strict=True):
-            for file in np.unique(entries[start : min(end, start + FILES_OF_A_KEY)] & _FILE).tolist():
+            for file in set((entries[start : min(end, start + FILES_OF_A_KEY)] & _FILE).tolist()):
                 found.setdefault(file, []).append(key)
         return {self._files[file]: keys for file, keys in found.items()}
 

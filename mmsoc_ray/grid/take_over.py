@@ -21,6 +21,8 @@ from mmsoc_ray.grid.reuse import EarlierRun, Note, index_answers, read_answers
 from mmsoc_ray.grid.stream import PREPARE_CPUS, PREPARE_MEMORY, Pipeline, render, write_predictions
 
 INDEX_RESTARTS = 3
+PROBLEMS_SHOWN = 10
+"""A folder that has lost its files' rights would otherwise fill the screen."""
 
 
 class IndexActor:
@@ -39,9 +41,10 @@ class IndexActor:
         self._problems += problems
 
     def problems(self) -> list[str]:
-        """Return what was reported since the last call, each once."""
-        problems, self._problems = self._problems, []
-        return list(dict.fromkeys(problems))
+        """Return what was reported, each once, the first of many."""
+        problems = list(dict.fromkeys(self._problems))
+        more = len(problems) - PROBLEMS_SHOWN
+        return problems[:PROBLEMS_SHOWN] + ([f"... and from {more} more files"] if more > 0 else [])
 
     def files_of(self, row_keys: Sequence[str]) -> dict[str, list[str]]:
         """See ``KnownAnswers.files_of``."""
