@@ -108,7 +108,8 @@ def measure(count: int, folder: Path | None) -> None:
     if len(index) != count or found < wanted:
         raise SystemExit(f"the index has {len(index)} of {count} keys and found {found} of {wanted}")
     print(
-        f"{count:>11,} keys  {count // KEYS_A_FILE:>9,} files  peak {peak / 2**20:7.1f} MiB ({peak / count:4.1f} B/key)  "
+        f"{count:>11,} keys  {count // KEYS_A_FILE:>9,} files  "
+        f"peak {peak / 2**20:7.1f} MiB ({peak / count:4.1f} B/key)  "
         f"filled {filled - started:6.1f} s  sorted {built - filled:5.1f} s  "
         f"a unit's {KEYS_A_LOOKUP} keys looked up in {(looked_up - built) / LOOKUPS * 1e3:.2f} ms  "
         f"false candidates {found - wanted} of {wanted}",

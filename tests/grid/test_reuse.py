@@ -1,4 +1,4 @@
-"""Reuse across runs without Ray: real plans, real preparation and real files; an engine that counts what it is asked."""
+"""Reuse across runs without Ray: real plans, preparation and files; an engine that counts what it is asked."""
 
 import dataclasses
 import hashlib
