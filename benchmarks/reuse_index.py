@@ -76,10 +76,10 @@ def write_files(root: Path, count: int) -> None:
 def from_files(root: Path, count: int) -> KnownAnswers:
     """Index the files below a folder, as a run does."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid.reuse import EarlierRun, index_answers
+    from mmsoc_ray.grid.reuse import AnswerSource, EarlierRun, index_answers
 
     run = EarlierRun("nightly-2026-11-22", FOLDER, count // KEYS_A_FILE, count, frozenset())
-    return index_answers(open_storage(root), [run], "1", print)
+    return index_answers(open_storage(root), AnswerSource((run,), "1"), print)
 
 
 def resident(field: str) -> int:

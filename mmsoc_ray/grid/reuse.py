@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.engines import PROMPT_ERROR
+from mmsoc_ray.engines import PROMPT_ERROR, engine_version
+from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.known_answers import KnownAnswers
 from mmsoc_ray.grid.run_folder import RunFolder
@@ -96,7 +97,45 @@ def _models_of(root: Storage, run_id: str) -> list[EarlierRun] | str:
         return f"{root.uri}/runs/{run_id}/plan.json ({type(error).__name__}: {_short(error)})"
 
 
-def index_answers(root: Storage, runs: Sequence[EarlierRun], version: str | None, note: Note) -> KnownAnswers:
+@dataclass(frozen=True)
+class AnswerSource:
+    """Where the known answers of a model come from.
+
+    Attributes:
+        runs: The earlier runs.
+        version: The engine version that answers must have; None takes any.
+    """
+
+    runs: tuple[EarlierRun, ...] = ()
+    version: str | None = None
+
+
+def choose_runs(
+    answerer: Answerer, datasets: Iterable[str], earlier: Sequence[EarlierRun], policy: ReusePolicy, note: Note
+) -> AnswerSource:
+    """Return which earlier runs may answer for a model.
+
+    Args:
+        answerer: The model as this run uses it.
+        datasets: The datasets that it answers on.
+        earlier: The models of earlier runs.
+        policy: Which of their answers may be taken over.
+        note: Told where there are some, and it cannot be known whether they are of the same engine version.
+    """
+    wanted = {digest(answerer.content(dataset)) for dataset in datasets}
+    runs = tuple(run for run in earlier if run.answerers & wanted)
+    if not runs or policy is ReusePolicy.none:
+        return AnswerSource()
+    if policy is ReusePolicy.any:
+        return AnswerSource(runs)
+    version = engine_version(answerer.entry)
+    if version is None:
+        note(f"{answerer.entry.name}: its engine's version is not known, so nothing is taken over; --reuse any would")
+        return AnswerSource()
+    return AnswerSource(runs, version)
+
+
+def index_answers(root: Storage, source: AnswerSource, note: Note) -> KnownAnswers:
     """Index the answers of earlier runs.
 
     Rows with an error that asking again may mend are left out, and so are those of another engine version. What a run
@@ -105,30 +144,34 @@ def index_answers(root: Storage, runs: Sequence[EarlierRun], version: str | None
 
     Args:
         root: Output root.
-        runs: The earlier runs.
-        version: The engine version that answers must have; None takes any.
+        source: The earlier runs.
         note: Told of each file that cannot be read; its answers are unknown.
     """
-    index = KnownAnswers(sum(run.rows for run in runs))
-    borrowing: list[str] = []
+    index = KnownAnswers(sum(run.rows for run in source.runs))
+    lenders: dict[EarlierRun, set[str | None]] = {}
     torn: set[str] = set()
-    for run in runs:
-        paths = [path for path in root.list_files(run.predictions) if path.endswith(".parquet")]
+    for run in source.runs:
+        paths = _unit_files(root, run)
         if len(paths) != run.units:
             torn.add(run.run_id)
-        for path, keys in _read_keys(root, paths, version):
+        for path, keys in _read_keys(root, paths, source.version):
             problem = keys if isinstance(keys, str) else _add(index, path, keys.get(None, ()))
             if problem:
                 torn.add(run.run_id)
                 note(f"nothing is taken over from {root.uri}/{path}: {problem}")
-            elif set(keys) - {None}:
-                borrowing.append(path)
-    whole = {run.run_id for run in runs} - torn
-    for path, keys in _read_keys(root, borrowing, version):
-        if not isinstance(keys, str):
-            _add(index, path, [key for source in set(keys) - whole - {None} for key in keys[source]])
+            else:
+                lenders.setdefault(run, set()).update(keys)
+    whole = {None, *(run.run_id for run in source.runs)} - torn
+    for run in [run for run, borrowed in lenders.items() if borrowed - whole]:
+        for path, keys in _read_keys(root, _unit_files(root, run), source.version):
+            if not isinstance(keys, str):
+                _add(index, path, [key for lender in set(keys) - whole for key in keys[lender]])
     index.sort()
     return index
+
+
+def _unit_files(root: Storage, run: EarlierRun) -> list[str]:
+    return [path for path in root.list_files(run.predictions) if path.endswith(".parquet")]
 
 
 _KeysBySource = Mapping[str | None, Sequence[str]]

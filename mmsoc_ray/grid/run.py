@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.engines import PictureReader, engine_version
+from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
@@ -20,7 +20,7 @@ from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.record import RecordedModel, RunRecord, config_of, parse_record, read_record, record_run
-from mmsoc_ray.grid.reuse import EarlierRun, Note, ReusePolicy, earlier_runs
+from mmsoc_ray.grid.reuse import EarlierRun, ReusePolicy, choose_runs, earlier_runs
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import score_run, units_left
 from mmsoc_ray.grid.seal import SealError, seal_model
@@ -194,7 +194,7 @@ def execute(
     earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
-            _answer_model(run, model, progress, _reusable(model, earlier, reuse, progress.note), done)
+            _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
             progress.note(f"{model.name} failed: {_last_line(error)}")
@@ -236,36 +236,23 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]
 
 
-@dataclass(frozen=True)
-class _Reusable:
-    """Earlier runs of a model, and the engine version that their answers must have; None takes any."""
-
-    runs: tuple[EarlierRun, ...] = ()
-    version: str | None = None
-
-
-def _reusable(model: PlannedModel, earlier: Sequence[EarlierRun], reuse: ReusePolicy, note: Note) -> _Reusable:
-    wanted = {digest(model.answerer.content(dataset)) for dataset in model.plan.datasets}
-    runs = tuple(run for run in earlier if run.answerers & wanted)
-    if not runs or reuse is ReusePolicy.any:
-        return _Reusable(runs)
-    version = engine_version(model.answerer.entry)
-    if version is None:
-        note(f"{model.name}: its engine's version is not known, so that nothing is taken over; --reuse any would.")
-        return _Reusable()
-    return _Reusable(runs, version)
-
-
-def _answer_model(run: Run, model: PlannedModel, progress: RunProgress, reusable: _Reusable, done: _Done) -> None:
+def _answer_model(
+    run: Run,
+    model: PlannedModel,
+    progress: RunProgress,
+    earlier: Sequence[EarlierRun],
+    reuse: ReusePolicy,
+    done: _Done,
+) -> None:
     """Take over what earlier runs hold of a model's answers; stream the rest through its engine."""
     from mmsoc_ray.grid.take_over import earlier_answers, take_over
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
-    if todo and reusable.runs:
+    source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
+    if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
-    runs = reusable.runs if todo else ()
-    with earlier_answers(run.root.uri, runs, reusable.version, progress.note) as look_up:
+    with earlier_answers(run.root.uri, source, progress.note) as look_up:
         pipeline = _pipeline(run, model)
         if look_up is not None:
             pipeline = dataclasses.replace(pipeline, look_up=look_up)

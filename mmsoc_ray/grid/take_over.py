@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mmsoc_ray.data import Unit, open_storage
 from mmsoc_ray.grid.answer import UnitAnswerer
 from mmsoc_ray.grid.pace import Receipt
-from mmsoc_ray.grid.reuse import EarlierRun, Note, index_answers, read_answers
+from mmsoc_ray.grid.reuse import AnswerSource, Note, index_answers, read_answers
 from mmsoc_ray.grid.stream import PREPARE_CPUS, PREPARE_MEMORY, Pipeline, render, write_predictions
 
 INDEX_RESTARTS = 3
@@ -28,9 +28,9 @@ PROBLEMS_SHOWN = 10
 class IndexActor:
     """Holds the index of a model's known answers beside the driver, the only copy in the cluster."""
 
-    def __init__(self, root_uri: str, runs: Sequence[EarlierRun], version: str | None) -> None:
+    def __init__(self, root_uri: str, source: AnswerSource) -> None:
         self._problems: list[str] = []
-        self._index = index_answers(open_storage(root_uri), runs, version, self._problems.append)
+        self._index = index_answers(open_storage(root_uri), source, self._problems.append)
 
     def answers(self) -> int:
         """Return how many answers there are."""
@@ -75,25 +75,22 @@ class EarlierAnswers:
 
 
 @contextlib.contextmanager
-def earlier_answers(
-    root_uri: str, runs: Sequence[EarlierRun], version: str | None, note: Note
-) -> Iterator[EarlierAnswers | None]:
+def earlier_answers(root_uri: str, source: AnswerSource, note: Note) -> Iterator[EarlierAnswers | None]:
     """Index what earlier runs have answered, as long as the block lasts; None where that is nothing.
 
     Args:
         root_uri: Output root.
-        runs: The earlier runs of the model.
-        version: The engine version that answers must have; None takes any.
+        source: The earlier runs of the model.
         note: Told of each file that cannot be read.
     """
-    if not runs:
+    if not source.runs:
         yield None
         return
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor: Any = ray.remote(num_cpus=0, max_restarts=INDEX_RESTARTS, max_task_retries=INDEX_RESTARTS)(IndexActor)
-    index = actor.options(scheduling_strategy=here).remote(root_uri, runs, version)
+    index = actor.options(scheduling_strategy=here).remote(root_uri, source)
     try:
-        yield EarlierAnswers(root_uri, index, version) if ray.get(index.answers.remote()) else None
+        yield EarlierAnswers(root_uri, index, source.version) if ray.get(index.answers.remote()) else None
         for problem in ray.get(index.problems.remote()):
             note(problem)
     finally:

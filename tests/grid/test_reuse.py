@@ -18,7 +18,7 @@ from mmsoc_ray.engines import PROMPT_ERROR, Answer, PreparedPost, engine_version
 from mmsoc_ray.grid import open_run, plan_grid
 from mmsoc_ray.grid.answer import UnitAnswerer
 from mmsoc_ray.grid.prepare import Words, render_unit
-from mmsoc_ray.grid.reuse import earlier_runs, index_answers, read_answers
+from mmsoc_ray.grid.reuse import AnswerSource, earlier_runs, index_answers, read_answers
 from mmsoc_ray.grid.run import Run
 from mmsoc_ray.grid.sink import write_unit
 from mmsoc_ray.models import get_model
@@ -88,7 +88,7 @@ class Nights:
         content = {model.answerer.content(dataset)["model_digest"] for dataset in model.plan.datasets}
         assert len(content) == 1
         runs = earlier_runs(self.root, run_id, notes.append) if reuse else []
-        index = index_answers(self.root, runs, version, notes.append)
+        index = index_answers(self.root, AnswerSource(tuple(runs), version), notes.append)
 
         def look_up(keys: Any) -> dict[str, dict[str, Any]]:
             found, problems = read_answers(self.root, index.files_of(list(keys)), version)
@@ -248,8 +248,8 @@ def test_only_answers_of_the_same_version_are_taken_over_unless_any_is_said(nigh
 def test_what_was_taken_over_stands_in_the_index_once(nights):
     nights.run("one")
     nights.run("two")
-    runs = earlier_runs(nights.root, "three", pytest.fail)
-    assert len(index_answers(nights.root, runs, None, pytest.fail)) == 44
+    source = AnswerSource(tuple(earlier_runs(nights.root, "three", pytest.fail)))
+    assert len(index_answers(nights.root, source, pytest.fail)) == 44
     assert {row["reused_from"] for row in nights.run("three").rows} == {"one", None}
 
 
