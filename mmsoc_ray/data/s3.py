@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -117,6 +118,11 @@ class S3Storage:
         """See ``Storage.open_input``."""
         with self._explained("read", path):
             return _filesystem(endpoint()).open_input_file(f"{self.bucket}/{self._key(path)}")
+
+    def download(self, path: str, file: Path) -> None:
+        """See ``Storage.download``."""
+        with self._explained("read", path):
+            _client(endpoint()).download_file(self.bucket, self._key(path), str(file))
 
     @contextlib.contextmanager
     def open_output(self, path: str) -> Iterator[BinaryIO]:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Storage(Protocol):
 
     def open_input(self, path: str) -> pa.NativeFile:
         """Open a file for ranged reads."""
+        ...
+
+    def download(self, path: str, file: Path) -> None:
+        """Copy a whole file to a local one, in parallel pieces where the server allows; as errors, see ``read``."""
         ...
 
     def open_output(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -122,6 +127,10 @@ class LocalStorage:
     def open_input(self, path: str) -> pa.NativeFile:
         """See ``Storage.open_input``."""
         return pa.OSFile(str(self._at(path)), "rb")
+
+    def download(self, path: str, file: Path) -> None:
+        """See ``Storage.download``."""
+        shutil.copyfile(self._at(path), file)
 
     @contextlib.contextmanager
     def open_output(self, path: str) -> Iterator[BinaryIO]:
