@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from mmsoc_ray.engines.baseline import MajorityEngine, RandomEngine
 from mmsoc_ray.models.entry import ModelEntry
 
 
+def pictures_by() -> str:
+    """Return what the transformers library resizes pictures with: torchvision where it is installed.
+
+    Most pixels differ by no more than one step of 255 between the two, some at the edges of tiles by several, so that
+    answers can differ.
+    """
+    return f"torchvision {version('torchvision')}" if find_spec("torchvision") else "Pillow"
+
+
 def transformers_version() -> str:
-    """Return the version of the transformers engine: those of its two packages, as they are installed.
+    """Return the version of the transformers engine: those of its packages, as they are installed.
 
     Raises:
         PackageNotFoundError: One of them is not.
     """
-    return f"{version('transformers')} (torch {version('torch')})"
+    return f"{version('transformers')} (torch {version('torch')}, pictures by {pictures_by()})"
 
 
 def engine_version(entry: ModelEntry) -> str | None:

@@ -14,7 +14,7 @@ from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
-from mmsoc_ray.grid.examples import choose_examples
+from mmsoc_ray.grid.examples import choose_examples, write_pictures
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
@@ -259,6 +259,8 @@ def _answer_model(
             for receipt in take_over(pipeline, todo):
                 done.taken.append(receipt)
                 left.discard(receipt.unit_id)
+        if left:
+            write_pictures(run.root, run.folder, run.plan, model.plan.questions)
         _stream_model(model, pipeline, left, progress, done)
 
 

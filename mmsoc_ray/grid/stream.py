@@ -24,6 +24,7 @@ from mmsoc_ray.config import Resources
 from mmsoc_ray.data import SplitManifest, Unit, endpoint_for_nodes, open_storage, read_unit
 from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
+from mmsoc_ray.grid.examples import load_pictures
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.prepare import RenderedUnit, render_unit
@@ -135,6 +136,12 @@ class EngineActor:
             pipeline.fit,
             threads=threads,
             tasks={q.task: q.definition for questions in pipeline.questions.values() for q in questions},
+            example_pictures=load_pictures(
+                open_storage(pipeline.root_uri),
+                RunFolder(pipeline.run_id),
+                [q for questions in pipeline.questions.values() for q in questions],
+                max_side=pipeline.answerer.entry.max_picture_side,
+            ),
         )
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
