@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmsoc_ray.data import Storage
 from mmsoc_ray.engines import PictureReader
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
@@ -182,8 +182,12 @@ def execute(
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
         reuse: Which answers of earlier runs below the same root are taken over.
+
+    Raises:
+        StorageError: Where data cannot be read or results not written for good: the disk is full, say, or the server
+            stays away. What is durable stays.
     """
-    from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks, start_ray
+    from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks, start_ray
 
     progress.phase("starting Ray")
     start_ray(address)
@@ -196,8 +200,11 @@ def execute(
         try:
             _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
+            cause = cause_of(error)
+            if isinstance(cause, StorageError):  # the other models would be asked for nothing
+                raise cause from error
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
-            progress.note(f"{model.name} failed: {_last_line(error)}")
+            progress.note(f"{model.name} failed: {_last_line(cause)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
     for recorded in run.record.models:
@@ -205,7 +212,7 @@ def execute(
             # A file that was answered again after the seal has other bytes: it is counted again.
             seal_model(run.root, run.folder, recorded, run_tasks, again=recorded.name in unfinished)
         except SealError as error:
-            progress.note(f"{recorded.name} is not sealed: {_last_line(error)}")
+            progress.note(f"{recorded.name} is not sealed: {error}")
     cells = score_run(run.root, run.folder, run.record, run_tasks)
     for cell in cells:
         if cell.problem is not None:
@@ -232,8 +239,9 @@ class _Done:
 
 
 def _last_line(error: Exception) -> str:
-    """Return what went wrong on a worker, without the worker's traceback."""
-    return str(error).strip().splitlines()[-1]
+    """Return the name of an error and its last line: before that, Ray's own errors hold tracebacks."""
+    said = str(error).strip().splitlines()[-1:]
+    return ": ".join([type(error).__name__, *said])
 
 
 def _answer_model(

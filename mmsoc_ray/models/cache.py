@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.full_disk import naming_full_disk
 
 
 def cache_folder() -> Path:
@@ -45,7 +46,8 @@ def cached_folder(
             shutil.rmtree(leftover, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            make(temporary)
+            with naming_full_disk(target, "Make space there, or set MMSOC_CACHE to another folder."):
+                make(temporary)
             temporary.chmod(0o755)
             temporary.rename(target)
         except BaseException:
