@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ from mmsoc_ray.grid.seal import (
     seal_content,
 )
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import PARSER_VERSION
+from mmsoc_ray.tasks import PARSER_VERSION, rounds
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -139,7 +140,8 @@ def _model_lies(
         audit.incomplete.append(f"{model.name}: {len(missing)} of {len(model.units)} units are not answered yet")
     else:
         audit.incomplete.append(f"{model.name}: all units are there, and not sealed yet")
-    calls = [(root, path, folder.run_id, model, unit) for path, unit in planned.items() if path in set(present)]
+    there, alone = set(present), dataclasses.replace(model, units=(), cells={})  # a task wants one unit, not all
+    calls = [(root, path, folder.run_id, alone, unit) for path, unit in planned.items() if path in there]
     seals: list[UnitSeal] = []
     posts: dict[str, list[Hashes]] = {}
     for found in run_tasks(audit_unit, calls):
@@ -220,6 +222,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         yield f"{len(rows)} rows, {unit.rows} were planned"
     if len({tuple(row[name] for name in IDENTITY) for row in rows}) != len(rows):
         yield "a prediction stands twice"
+    if (posts := len({row["post_key"] for row in rows})) != unit.posts:
+        yield f"{posts} posts, {unit.posts} were planned"
     constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name, "adapter": BASE_ADAPTER}
     constant |= {"dataset": unit.dataset, "split": model.configuration["datasets"][unit.dataset]["split"]}
     for name, value in constant.items():
@@ -230,7 +234,7 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
     for row in rows:
         identity = "/".join(str(row[name]) for name in IDENTITY)
         question = questions.get((row["setting"], row["task"]))
-        if question is None:
+        if question is None or row["round"] not in range(rounds(row["setting"])):
             yield f"{identity} was not asked"
         elif row["row_key"] != _key_of(row, question, answerer):
             yield f"the row_key of {identity} is not that of its prompt, picture and configuration"
@@ -248,6 +252,7 @@ def _key_of(row: Mapping[str, Any], question: Mapping[str, Any], answerer: Mappi
         labels=question.get("scored"),
         example_images=question.get("example_images", ()),
         places=question.get("places", ()),
+        own_task={name: question[name] for name in ("kind", "answers") if name in question},
     )
 
 
