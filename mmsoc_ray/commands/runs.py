@@ -37,7 +37,8 @@ def aggregate(
     root, folder = open_storage(root_uri), RunFolder(run_id)
     record = read_record(root, folder)
     work = sum(len(model.units) + len(model.cells) for model in record.models)
-    cells = rescore(root, folder, record, _run_tasks(work, address))
+    unsealed: list[str] = []
+    cells = rescore(root, folder, record, _run_tasks(work, address), unsealed.append)
     incomplete = [cell for cell in cells if not cell.complete]
     typer.echo(
         f"Aggregated {len(cells) - len(incomplete)} of {len(cells)} cells of run {run_id!r}. No engine was called."
@@ -46,7 +47,9 @@ def aggregate(
     for cell in incomplete:
         problem = "" if cell.problem is None else f"; {cell.problem}"
         typer.echo(f"incomplete: {cell.cell.identity} has {cell.found} of {cell.expected} posts{problem}", err=True)
-    if incomplete:
+    for problem in unsealed:
+        typer.echo(problem, err=True)
+    if incomplete or unsealed:
         raise typer.Exit(1)
 
 
