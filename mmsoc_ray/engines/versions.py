@@ -38,7 +38,9 @@ def transformers_version() -> str:
         PackageNotFoundError: One of them is not.
     """
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "tokenizers", "Pillow"))
-    return f"{version('transformers')} ({packages}, pictures by {pictures_by()}, mmsoc_ray engine {TRANSFORMERS_ENGINE})"
+    return (
+        f"{version('transformers')} ({packages}, pictures by {pictures_by()}, mmsoc_ray engine {TRANSFORMERS_ENGINE})"
+    )
 
 
 def engine_version(entry: ModelEntry) -> str | None:

@@ -285,6 +285,7 @@ def _answer_model(
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
+    todo = in_other_order(todo) if run.joined else todo
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
@@ -292,13 +293,14 @@ def _answer_model(
         pipeline = _pipeline(run, model)
         if look_up is not None:
             pipeline = dataclasses.replace(pipeline, look_up=look_up)
-            for receipt in take_over(pipeline, todo):
+            pass_over = functools.partial(take_over, pipeline)
+            said = functools.partial(_note, progress, model.name)
+            for receipt in stream_to_the_end(model.name, todo, pass_over, pipeline.durable, said):
                 done.taken(receipt)
                 left.discard(receipt.unit_id)
         if left:
             write_pictures(run.root, run.folder, run.plan, model.plan.questions)
-        todo = [unit for unit in todo if unit.unit_id in left]
-        _stream_model(model, pipeline, in_other_order(todo) if run.joined else todo, progress, done)
+        _stream_model(model, pipeline, [unit for unit in todo if unit.unit_id in left], progress, done)
 
 
 def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
