@@ -105,7 +105,7 @@ def gc(
 ) -> None:
     """List and remove what no manifest refers to: leftovers of other configurations, attempts, broken writes."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid.garbage import Garbage, find_garbage
+    from mmsoc_ray.grid.garbage import Garbage, find_garbage, in_order_of_removal
 
     root = open_storage(output)
 
@@ -131,7 +131,7 @@ def gc(
         typer.confirm("Remove them?", abort=True)
     # A run may have been taken up while somebody read the list: only what is garbage still goes.
     still = {item.file.path for item in find()}
-    removed = [item.file.path for item in garbage if item.file.path in still]
+    removed = in_order_of_removal(item.file.path for item in garbage if item.file.path in still)
     for path in removed:
         root.delete(path)
     typer.echo(f"Removed {len(removed):,} files.", err=as_json)

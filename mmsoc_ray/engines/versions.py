@@ -8,15 +8,14 @@ from importlib.util import find_spec
 from mmsoc_ray.engines.baseline import MajorityEngine, RandomEngine
 from mmsoc_ray.models.entry import ModelEntry
 
-
 TRANSFORMERS_ENGINE = 1
 """Revision of this package's own code around the transformers library; a part of the engine's version.
 
 To be raised with every change after which the engine may give another answer to the same request with the same
 checkpoint and packages: how a prompt is framed, escaped or refused (``wrapping``, ``PromptError``), how pictures are
-decoded and bounded, where answers stop and how they are cut and decoded, how labels are scored, what a batch or a shared
-prefix computes beyond rounding. Runs then take nothing over from earlier ones unless ``--reuse any`` says so. A change
-of speed or of an error's words alone does not raise it.
+decoded and bounded, where answers stop and how they are cut and decoded, how labels are scored, what a batch or a
+shared prefix computes beyond rounding. Runs then take nothing over from earlier ones unless ``--reuse any`` says so. A
+change of speed or of an error's words alone does not raise it.
 """
 
 
