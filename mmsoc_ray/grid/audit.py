@@ -21,6 +21,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.record import RecordedModel, RecordedUnit, RunRecord, config_of, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, is_under_way, read_manifest, table_and_manifest
+from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
     RunTasks,
@@ -32,7 +33,7 @@ from mmsoc_ray.grid.seal import (
     seal_content,
 )
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import PARSER_VERSION, rounds
+from mmsoc_ray.tasks import rounds
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -274,9 +275,10 @@ def read_audited(root: Storage, folder: RunFolder) -> tuple[RunRecord | None, st
         return record, f"{root.uri}/{folder.manifest}: is no manifest of this version"
     if not is_under_way(root, folder) and stated != hashlib.sha256(root.read(folder.plan)).hexdigest():
         return record, f"{root.uri}/{folder.plan}: is not the plan that the manifest speaks of"
-    if record.scoring["parser"] != PARSER_VERSION:
-        raise ConfigurationError(
-            f"{root.uri}/{folder.root} was scored with version {record.scoring['parser']} of the rules that read "
-            f"answers, and this is version {PARSER_VERSION}. Score it again first: mmsoc aggregate {folder.root}."
-        )
+    for rules, version in RULES.items():
+        if (found := record.scoring.get(rules)) != version:
+            raise ConfigurationError(
+                f"{root.uri}/{folder.root} was scored by version {found} of the rules for {rules}, and this is version "
+                f"{version}. Score it again first: mmsoc aggregate {root.uri}/{folder.root}."
+            )
     return record, None

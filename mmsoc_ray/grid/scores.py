@@ -13,9 +13,9 @@ from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.record import PLAN_VERSION, RecordedModel, RunRecord, parse_record
 from mmsoc_ray.grid.run_folder import RunFolder
+from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import RunTasks, SealError, missing_units, seal_model
 from mmsoc_ray.results.table import write_results
-from mmsoc_ray.tasks import PARSER_VERSION
 
 UNDER_WAY = "under_way"
 """Status of a manifest of whose run something is being changed, or was when its process ended."""
@@ -106,8 +106,8 @@ def rescore(
     """
     if all(len(units_left(root, folder, model)) == len(model.units) for model in record.models):
         raise ConfigurationError(f"{root.uri}/{folder.root} has no predictions yet. Run the grid first.")
-    if record.scoring["parser"] != PARSER_VERSION:
-        content = {**record.content, "scoring": {**record.scoring, "parser": PARSER_VERSION}}
+    if (scoring := {**record.scoring, **RULES}) != record.scoring:
+        content = {**record.content, "scoring": scoring}
         record = parse_record(content, f"{root.uri}/{folder.plan}")
         withdraw(root, folder)
         root.write(folder.plan, record.json)

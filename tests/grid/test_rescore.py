@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 
@@ -8,8 +9,8 @@ import pytest
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import withdraw
+from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.sink import write_unit
-from mmsoc_ray.tasks import PARSER_VERSION
 
 
 @pytest.fixture
@@ -44,13 +45,19 @@ def test_table_cells_and_manifest_come_back_from_the_predictions_alone(copy, mms
     assert {name: content for name, (content, _) in files(copy).items()} == before
 
 
-def test_a_run_scored_by_older_rules_is_scored_by_these(copy, mmsoc, no_engine, capsys):
+@pytest.mark.parametrize(("rules", "version"), RULES.items())
+def test_a_run_scored_by_older_rules_is_scored_by_these(copy, mmsoc, no_engine, capsys, rules, version):
     before = {name: content for name, (content, _) in files(copy).items()}
     plan = copy.folder / "plan.json"
     content = json.loads(plan.read_text())
-    content["scoring"]["parser"] = PARSER_VERSION - 1
+    content["scoring"][rules] = version - 1
     plan.write_text(json.dumps(content, indent=1))
     manifest = copy.root / "manifests/toy-1.json"
+    manifest.unlink()
+    assert mmsoc("verify", copy.folder) == 0, "nothing is claimed of its scores"
+    manifest.write_text(json.dumps({"plan": {"sha256": hashlib.sha256(plan.read_bytes()).hexdigest()}}))
+    assert mmsoc("verify", copy.folder) == 2
+    assert f"rules for {rules}" in capsys.readouterr().err
     manifest.unlink()
     assert mmsoc("aggregate", copy.folder) == 0
     assert {name: content for name, (content, _) in files(copy).items()} == before
