@@ -214,10 +214,13 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
 
     progress.expect_models(len(run.models))
     done = _Done()
-    recounted = {model.name for model in run.models if run.units_left(model) or is_under_way(run.root, run.folder)}
-    if recounted:
+    unfinished = [model.name for model in run.models if run.units_left(model)]
+    recounted = [model.name for model in run.models] if is_under_way(run.root, run.folder) else unfinished
+    earlier: list[EarlierRun] = []
+    if unfinished:
         withdraw(run.root, run.folder)
-    earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
+        if reuse is not ReusePolicy.none:
+            earlier = earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
             _answer_model(run, model, progress, earlier, reuse, done)

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import shutil
 
@@ -7,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmsoc_ray.data import open_storage
+from mmsoc_ray.grid.record import read_record
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import withdraw
+from mmsoc_ray.grid.scores import score_run, withdraw
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.sink import write_unit
 
@@ -114,6 +116,22 @@ def test_a_run_whose_units_cannot_be_sealed_is_not_complete(copy, mmsoc, no_engi
     assert "random is not sealed" in capsys.readouterr().err
     manifest = json.loads((copy.root / "manifests/toy-1.json").read_text())
     assert (manifest["status"], manifest["unsealed"]) == ("incomplete", ["random"])
+
+
+def test_units_that_another_process_writes_meanwhile_are_scored_too(copy, tmp_path):
+    before = {name: content for name, (content, _) in files(copy).items()}
+    (unit,) = copy.folder.glob("model=random/config=*/predictions/toy_news-test-00000-00000.parquet")
+    unit.rename(tmp_path / "late")
+
+    def score(function, calls):
+        yield from itertools.starmap(function, calls)
+        if (tmp_path / "late").exists():
+            (tmp_path / "late").rename(unit)
+
+    root, folder = open_storage(copy.root), RunFolder(copy.run_id)
+    cells = score_run(root, folder, read_record(root, folder), score)
+    assert all(cell.complete for cell in cells)
+    assert {name: content for name, (content, _) in files(copy).items()} == before
 
 
 def test_a_run_that_ended_after_a_unit_was_answered_again_is_counted_and_scored_again(copy, mmsoc, capsys):
