@@ -56,21 +56,21 @@ def units_left(root: Storage, folder: RunFolder, model: RecordedModel) -> list[s
 def score_run(root: Storage, folder: RunFolder, record: RunRecord, run_tasks: RunTasks) -> tuple[CellResult, ...]:
     """Aggregate every cell of a run, and write its part of the table and its manifest.
 
-    A second call over the same predictions changes no byte. Where units appear meanwhile, another process is at work,
-    which may have written the cells already that this one then wrote without those units: they are aggregated again.
+    A second call over the same predictions changes no byte. Where the last units appear meanwhile, another process has
+    finished the run, whose cells this one may have written over without those units: they are aggregated again.
     """
     while True:
-        left = _left(root, folder, record)
+        left = _units_are_left(root, folder, record)
         cells = in_order(run_tasks(aggregate_cell, [(job,) for job in cell_jobs(root, folder, record)]))
         table, manifest = table_and_manifest(root, folder, record, cells)
         write_changed(root, folder.results, table)
         write_changed(root, folder.manifest, manifest)
-        if not left or left == _left(root, folder, record):
+        if not left or _units_are_left(root, folder, record):
             return cells
 
 
-def _left(root: Storage, folder: RunFolder, record: RunRecord) -> list[tuple[str, str]]:
-    return [(model.name, unit_id) for model in record.models for unit_id in units_left(root, folder, model)]
+def _units_are_left(root: Storage, folder: RunFolder, record: RunRecord) -> bool:
+    return any(units_left(root, folder, model) for model in record.models)
 
 
 def seal_run(
