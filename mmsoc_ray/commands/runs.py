@@ -128,7 +128,8 @@ def gc(
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("mmsoc gc removes nothing unasked: add --yes, or --dry-run to list only.")
-        typer.confirm("Remove them?", abort=True)
+        if not typer.confirm("Remove them?"):
+            return
     # A run may have been taken up while somebody read the list: only what is garbage still goes.
     still = {item.file.path for item in find()}
     removed = in_order_of_removal(item.file.path for item in garbage if item.file.path in still)
