@@ -107,7 +107,8 @@ def test_the_command_plans_it_with_posts_requests_and_resources(data, mmsoc, cap
     requests = sum(posts * per_post[dataset] for dataset, (_, posts) in SPLITS.items())
     assert content["requests"]["majority"] == requests
     assert content["requests"]["llava-1.5-13b"] == 3 * requests
-    assert content["resources"]["llava-1.5-13b"] == {"actors": 1, "cpus": 4.0, "gpus": 1.0, "threads": None}
+    resources = content["resources"]["llava-1.5-13b"]
+    assert (resources["actors"], resources["cpus"], resources["gpus"]) == (1, 4.0, 1.0)
     assert sum(cell["posts"] for cell in content["cells"]) == sum(content["requests"].values())
     assert content["needs"]["llava-1.5-13b"] == {
         "engine": "transformers",

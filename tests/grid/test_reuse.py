@@ -101,7 +101,7 @@ class Nights:
             rendered = render_unit(unit, posts, model.plan.questions_on(unit.dataset), model.answerer, _words, look_up)
             whole = rendered.without_engine()
             engine_units += whole is None
-            answer = UnitAnswerer(run_id, model.answerer, {unit.dataset: engine} if whole is None else {})
+            answer = UnitAnswerer(run_id, model.answerer, {unit.dataset: engine} if whole is None else None)
             table = answer(whole or rendered.prepared(dict(rendered.decode())))
             write_unit(self.root, run.folder.unit(model.name, model.config, unit.unit_id), table)
             rows += table.to_pylist()
