@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from mmsoc_ray.commands import runs
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
-from mmsoc_ray.commands.options import EndpointOption
+from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, RunArgument, split_run
 from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
@@ -44,11 +45,7 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="Prepared data: a folder or s3://BUCKET/PREFIX, instead of the grid's.")
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
-OutputOption = Annotated[str, typer.Option("--output", help="Output root: a folder or s3://BUCKET/PREFIX.")]
 RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
-AddressOption = Annotated[
-    str | None, typer.Option("--address", help="Ray cluster to join; by default $RAY_ADDRESS, else Ray starts here.")
-]
 
 
 class TableFormat(StrEnum):
@@ -133,19 +130,19 @@ def run(
 
 @app.command()
 def table(
-    run: Annotated[str, typer.Argument(help="<root>/runs/<run_id>, or a run id with --output.", metavar="RUN")],
+    run: RunArgument,
     output: OutputOption = DEFAULT_OUTPUT,
     form: Annotated[TableFormat, typer.Option("--format", help="How to print it.")] = TableFormat.table,
     svg: Annotated[Path | None, typer.Option("--svg", help="Also draw the table into this SVG file.")] = None,
     s3_endpoint: EndpointOption = None,
 ) -> None:
     """Print the results table of a run again."""
-    root, slash, run_id = run.rstrip("/").rpartition("/runs/")
-    if not slash:
-        root, run_id = output, run
+    root, run_id = split_run(run, output)
     _show_table(root, run_id, form, svg)
 
 
+for command in (runs.aggregate, runs.verify, runs.gc):
+    app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(tasks_app, name="tasks")

@@ -15,6 +15,19 @@ def _use_endpoint(url: str | None) -> str | None:
     return url
 
 
+OutputOption = Annotated[str, typer.Option("--output", help="Output root: a folder or s3://BUCKET/PREFIX.")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to join; by default $RAY_ADDRESS, else Ray starts here.")
+]
+RunArgument = Annotated[str, typer.Argument(help="<root>/runs/<run_id>, or a run id with --output.", metavar="RUN")]
+
+
+def split_run(run: str, output: str) -> tuple[str, str]:
+    """Return output root and run id of a RUN on the command line."""
+    root, slash, run_id = run.rstrip("/").rpartition("/runs/")
+    return (root, run_id) if slash else (output, run)
+
+
 EndpointOption = Annotated[
     str | None,
     typer.Option("--s3-endpoint", help="Address of an S3 server other than Amazon's.", callback=_use_endpoint),

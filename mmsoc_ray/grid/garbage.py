@@ -1,0 +1,145 @@
+"""Garbage below an output root: what no manifest refers to, and no run can still want."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mmsoc_ray.data import Storage, StoredFile
+from mmsoc_ray.data.storage import TEMPORARY_PREFIX
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.grid.record import RunRecord, read_record
+from mmsoc_ray.grid.run_folder import RunFolder
+
+ROOMS = ("runs", "results", "manifests", "words")
+"""Folders of an output root that runs write to. Whatever else lies there is somebody's own and is never looked at."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file that may go.
+
+    Attributes:
+        file: The file.
+        reason: Why nothing wants it.
+    """
+
+    file: StoredFile
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run as garbage collection sees it.
+
+    Attributes:
+        parts: The files that its manifest stands for; None for a run that may still be taken up.
+        written: When anything of it was last written.
+        words: Digests of the OCR engines whose words it uses.
+    """
+
+    parts: frozenset[str] | None
+    written: datetime
+    words: frozenset[str]
+
+
+def find_garbage(
+    root: Storage, *, now: datetime, older_than: timedelta, unfinished: timedelta | None = None
+) -> Iterator[Garbage]:
+    """Yield the files below a root that no manifest refers to.
+
+    Manifests, and what their runs and tables consist of, are never yielded. Neither is a run that is not finished: it
+    can be taken up.
+
+    Args:
+        root: Output root.
+        now: The time.
+        older_than: Younger files may belong to a run that is under way, and stay.
+        unfinished: Take runs without a complete manifest, too, that nobody has written to for so long.
+
+    Raises:
+        ConfigurationError: A manifest or a plan cannot be read: what it refers to is not known, so nothing may go.
+    """
+    files = [file for room in ROOMS for file in root.stored_files(room)]
+    runs = _runs(root, files)
+    for file in files:
+        if now - file.modified > older_than:
+            reason = _reason(file.path, runs)
+            run = runs.get(_run_id(file.path))
+            if reason is None and unfinished is not None and run is not None and run.parts is None:
+                idle = now - run.written
+                reason = f"its run is not finished and was left {idle.days} days ago" if idle > unfinished else None
+            if reason is not None:
+                yield Garbage(file, reason)
+
+
+def _runs(root: Storage, files: list[StoredFile]) -> dict[str, _Run]:
+    """Return the runs that have a plan."""
+    paths = {file.path for file in files}
+    written: dict[str, datetime] = {}
+    for file in files:
+        run_id = _run_id(file.path)
+        written[run_id] = max(file.modified, written.get(run_id, file.modified))
+    runs = {}
+    for run_id in sorted(written):
+        plan, manifest = f"runs/{run_id}/plan.json", f"manifests/{run_id}.json"
+        if manifest in paths and plan not in paths:
+            raise ConfigurationError(
+                f"{root.uri}/{manifest} speaks of {plan}, which is not there. Restore it, or delete the manifest; "
+                f"nothing is removed before."
+            )
+        if plan in paths:
+            folder = RunFolder(run_id)
+            record = read_record(root, folder)
+            complete = manifest in paths and _is_complete(root, manifest)
+            words = {str(model.configuration["words"]) for model in record.models}
+            parts = frozenset(_parts(folder, record)) if complete else None
+            runs[run_id] = _Run(parts, written[run_id], frozenset(words))
+    return runs
+
+
+def _is_complete(root: Storage, manifest: str) -> bool:
+    try:
+        return bool(json.loads(root.read(manifest))["status"] == "complete")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{root.uri}/{manifest}: cannot be read ({error}). Restore it, or delete it and run mmsoc aggregate; "
+            f"nothing is removed before."
+        ) from error
+
+
+def _parts(folder: RunFolder, record: RunRecord) -> Iterator[str]:
+    yield from (folder.plan, folder.results, folder.manifest)
+    for model in record.models:
+        yield folder.seal(model.name, model.config)
+        yield folder.checksums(model.name, model.config)
+        yield from (folder.unit(model.name, model.config, unit.unit_id) for unit in model.units)
+        yield from (f"{folder.root}/{cell.path}" for cell in model.cells)
+
+
+def _reason(path: str, runs: Mapping[str, _Run]) -> str | None:
+    """Return why nothing wants a file; None for one that is wanted."""
+    room, *_, name = path.split("/")
+    if name.startswith(TEMPORARY_PREFIX):
+        return "a write that was not finished"
+    if room == "manifests":
+        return None
+    if room == "words":
+        used = any(path.split("/")[1] in digest for run in runs.values() for digest in run.words)
+        return None if used else "words of an OCR engine that no run uses"
+    run = runs.get(_run_id(path))
+    if run is None:
+        return "its run has neither plan nor manifest"
+    if run.parts is None or path in run.parts:
+        return None
+    return "no part of what its run's manifest stands for"
+
+
+def _run_id(path: str) -> str:
+    """Return the run that a file belongs to; empty for words."""
+    room, rest = path.split("/", 1)
+    if room == "manifests":
+        return rest.removesuffix(".json")
+    return "" if room == "words" else rest.split("/", 1)[0].removeprefix("run_id=")
