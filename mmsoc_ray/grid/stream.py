@@ -5,7 +5,6 @@ A row is a unit from plan to receipt: Ray never splits a row, so no block size, 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -21,9 +20,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
-import ray.data.exceptions
 import ray.exceptions
-import ray.util
 
 from mmsoc_ray.config import Resources
 from mmsoc_ray.data import SplitManifest, Unit, endpoint_for_nodes, open_storage, read_unit
@@ -31,6 +28,7 @@ from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, kept_alone
+from mmsoc_ray.grid.executions import explained, kill_actors
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.prepare import prepare_unit
@@ -125,9 +123,9 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
         for row in _dataset(pipeline, units, execution).iter_rows():
             yield Deferred(**json.loads(row["deferred"])) if row["deferred"] else Receipt(**json.loads(row["receipt"]))
     except Exception as error:
-        raise _explained(error, pipeline) from error
+        raise explained(error, timeout_s=pipeline.resources.no_progress_timeout_s) from error
     finally:
-        _kill_actors(execution)
+        kill_actors(execution)
 
 
 def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
@@ -152,34 +150,6 @@ def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.d
     dataset.context.execution_no_progress_timeout_s = resources.no_progress_timeout_s
     dataset.context.max_consecutive_actor_init_deaths = LOADS - 1
     return dataset
-
-
-def _explained(error: Exception, pipeline: Pipeline) -> Exception:
-    """Return what an error of Ray means for the stream."""
-    if isinstance(error, ray.data.exceptions.ExecutionTimeoutError):
-        return StreamStalledError(f"no progress for {pipeline.resources.no_progress_timeout_s:g} s")
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return error
-    if isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed:
-        return EngineLoadError(f"the engine cannot be loaded: {str(error).strip().splitlines()[-1]}")
-    # Ray Data raises errors of its own in the name of a SystemException.
-    if isinstance(error, ray.exceptions.RayError) or isinstance(error.__cause__, ray.data.exceptions.SystemException):
-        return StreamStalledError(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
-    return error
-
-
-def _kill_actors(execution: str) -> None:
-    """End what is left of an execution's actors: Ray waits for the end of their tasks, and a hung one has none.
-
-    Measured with Ray 2.60: a process that spins outside Python ends at once, a stopped one after 5 s; without this both
-    kept their CPU for as long as was waited.
-    """
-    if not ray.is_initialized():
-        return
-    for name in ray.util.list_named_actors():
-        if name.startswith(execution):
-            with contextlib.suppress(ValueError):
-                ray.kill(ray.get_actor(name), no_restart=True)
 
 
 def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:

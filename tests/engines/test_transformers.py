@@ -215,7 +215,7 @@ def test_a_broken_picture_is_an_error_of_its_own_post(llava_engine: Transformers
     assert all(found[p, r].output is not None for p in range(3) for r in range(5))
 
 
-def test_a_failing_batch_is_answered_in_halves(
+def test_injected_lack_of_gpu_memory_is_met_with_smaller_batches(
     text_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outputs(text_engine, text_posts())

@@ -289,3 +289,13 @@ def test_models_not_started_yet_make_the_time_left_a_lower_bound() -> None:
 def test_markup_in_a_models_name_is_shown_not_obeyed(terminal: Stage) -> None:
     terminal.progress.start_model("[red]x[/red]\n", 1, 1)
     assert "[red]x[/red]\\n" in terminal.screen()
+
+
+def test_units_of_another_driver_are_done_but_raise_no_rate(log):
+    log.progress.start_model("demo", 20, 100)
+    log.unit(posts=10)
+    log.progress.unit_done(Receipt("other", "demo", 10, 50, 0, 0, 0, 0.0, elsewhere=True))
+    log.progress.end_model("demo")
+    end = log.lines()[-1]
+    assert (end["event"], end["posts"], end["requests"]) == ("end", "20/20", "100/100")
+    assert end["posts_per_s"] == "10.00"
