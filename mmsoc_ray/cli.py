@@ -22,6 +22,7 @@ from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
+from mmsoc_ray.patience import expect_first_contact
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
@@ -209,6 +210,7 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     arguments = sys.argv[1:] if arguments is None else arguments
     program = program_name()
     terminate_as_interrupt()
+    expect_first_contact()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
     except (ConfigurationError, StorageError) as error:

@@ -1,55 +1,45 @@
 """Objects on Amazon S3, or on any server that speaks its protocol.
 
-Credentials come from the environment, the shared configuration files or the instance's role, as boto3 and Arrow find
-them, never from arguments. ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``) names another server than Amazon's.
+Credentials come from the environment, the shared configuration files or the instance's role, as boto3 finds them, never
+from arguments. ``AWS_ENDPOINT_URL_S3`` (or ``AWS_ENDPOINT_URL``) names another server than Amazon's.
 
-boto3 does all but ranged reads of Parquet, for which Arrow's file system is made.
+Requests that fail are repeated as ``patience`` says; the library's own repetitions are off: they count tries instead of
+seconds, and end where the body of an answer begins. Ranged reads go the same way instead of through Arrow's file
+system, which would bring a second client with a policy, credentials and words of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
+import secrets
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
+from mmsoc_ray.data.full_disk import naming_full_disk
+from mmsoc_ray.data.ranges import open_ranges
 from mmsoc_ray.data.stored_file import StoredFile
-from mmsoc_ray.errors import ConfigurationError, StorageError
+from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.patience import OutOfPatienceError, patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-ATTEMPTS = 10
-"""Tries of one request, with exponential backoff of at most 20 s between them: a minute without server is survived."""
+_Answer = TypeVar("_Answer")
 
-CONNECT_TIMEOUT_S = 10
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
+WRITER = "writer"
+"""Metadata of an object that was written once: who wrote it."""
 
 _given: dict[str, str] = {}
-_TAKEN = ("PreconditionFailed", "412")
-_CONFLICT = "ConditionalRequestConflict"
-_ABSENT = ("404", "NoSuchKey", "NotFound")
-_REMEDIES = {
-    "NoSuchBucket": "Create the bucket, or mend its name.",
-    "AccessDenied": "Give the node's role or the key in the environment the right to do this (deploy/iam-nodes.json).",
-    "403": "Give the node's role or the key in the environment the right to do this (deploy/iam-nodes.json).",
-    "InvalidAccessKeyId": "The server does not know the key in the environment (AWS_ACCESS_KEY_ID).",
-    "SignatureDoesNotMatch": "The secret in the environment (AWS_SECRET_ACCESS_KEY) does not belong to the key.",
-    "NoCredentialsError": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the node a role.",
-    "ExpiredToken": "The credentials in the environment have expired; renew them.",
-    "PermanentRedirect": "The bucket is in another region; set AWS_REGION.",
-    "EndpointConnectionError": "Nothing answers there; see AWS_ENDPOINT_URL_S3 or --s3-endpoint.",
-}
 
 
 def use_endpoint(url: str) -> None:
@@ -90,7 +80,7 @@ def endpoint() -> str | None:
 class S3Storage:
     """Objects below ``s3://bucket/prefix``.
 
-    Every method raises ``StorageError`` where the server refuses or cannot be reached after ``ATTEMPTS`` tries.
+    Every method raises ``StorageError`` where the server refuses, or fails for longer than ``patience`` allows.
     """
 
     bucket: str
@@ -109,33 +99,50 @@ class S3Storage:
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
-        with self._explained("read", path):
-            content: bytes = _client(endpoint()).get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
-        return content
+        return self._get(path)
 
     def open_input(self, path: str) -> pa.NativeFile:
-        """See ``Storage.open_input``."""
-        with self._explained("read", path):
-            return _filesystem(endpoint()).open_input_file(f"{self.bucket}/{self._key(path)}")
+        """See ``Storage.open_input``; an object that is replaced while it is read is an error, never a mixture."""
+        head = self._request("read", path, lambda s3: s3.head_object(Bucket=self.bucket, Key=self._key(path)))
+        etag = head["ETag"]
+
+        def fetch(start: int, end: int) -> bytes:
+            return self._get(path, Range=f"bytes={start}-{end - 1}", IfMatch=etag)
+
+        return open_ranges(head["ContentLength"], fetch)
+
+    def _get(self, path: str, **conditions: Any) -> bytes:
+        """Fetch an object or a range of it: the library checks the length, and the checksum where there is one."""
+
+        def get(s3: S3Client) -> bytes:
+            answer = s3.get_object(Bucket=self.bucket, Key=self._key(path), **conditions)
+            with contextlib.closing(answer["Body"]) as body:
+                return bytes(body.read())
+
+        return self._request("read", path, get)
 
     @contextlib.contextmanager
     def open_output(self, path: str) -> Iterator[BinaryIO]:
         """See ``Storage.open_output``.
 
-        The content is gathered in a temporary local file and uploaded at the end of the block: neither library can take
-        back what it has sent of an object that turns out to be half.
+        The content is gathered in a temporary local file and sent at the end of the block, in one request: a block that
+        fails leaves nothing behind. A shard is far below the 5 GiB of one request.
         """
-        with tempfile.TemporaryFile() as file:
+        remedy = f"The temporary folder {tempfile.gettempdir()} is full; make space there, or set TMPDIR."
+        with naming_full_disk(self._address(path), remedy), tempfile.TemporaryFile() as file:
             yield file
-            file.seek(0)
-            with self._explained("write", path):
-                _client(endpoint()).upload_fileobj(file, self.bucket, self._key(path))
+            file.flush()
+
+            def put(s3: S3Client) -> None:
+                file.seek(0)
+                s3.put_object(Bucket=self.bucket, Key=self._key(path), Body=file)
+
+            self._request("write", path, put)
 
     def exists(self, path: str) -> bool:
         """See ``Storage.exists``."""
         try:
-            with self._explained("look for", path):
-                _client(endpoint()).head_object(Bucket=self.bucket, Key=self._key(path))
+            self._request("look for", path, lambda s3: s3.head_object(Bucket=self.bucket, Key=self._key(path)))
         except FileNotFoundError:
             return False
         return True
@@ -146,68 +153,76 @@ class S3Storage:
 
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
         """See ``Storage.stored_files``."""
-        pages = _client(endpoint()).get_paginator("list_objects_v2")
         folder = f"{self._key(prefix)}/".lstrip("/")
         cut = len(self.prefix) + 1 if self.prefix else 0
-        with self._explained("list", prefix):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=folder):
-                for item in page.get("Contents", []):
-                    yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
+        rest: dict[str, Any] = {}
+        while True:
+            page = self._request("list", prefix, functools.partial(_page, Bucket=self.bucket, Prefix=folder, **rest))
+            for item in page.get("Contents", []):
+                yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            rest = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, path: str) -> None:
         """See ``Storage.delete``."""
-        with self._explained("delete", path):
-            _client(endpoint()).delete_object(Bucket=self.bucket, Key=self._key(path))
+        self._request("delete", path, lambda s3: s3.delete_object(Bucket=self.bucket, Key=self._key(path)))
 
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""
-        with self._explained("write", path):
-            _client(endpoint()).put_object(Bucket=self.bucket, Key=self._key(path), Body=data)
+        self._request("write", path, lambda s3: s3.put_object(Bucket=self.bucket, Key=self._key(path), Body=data))
 
     def write_once(self, path: str, data: bytes) -> bool:
         """See ``Storage.write_once``; the server decides by ``If-None-Match: *``.
 
-        A conflict with another writer's unfinished request (409) says nothing about who won, so it is tried again. A
-        repeated request whose first try had got through finds its own object and returns False: the bytes are there.
+        A request that was carried out but whose answer was lost meets its own object at the next try. It knows the
+        object by a mark that it left, so that of all writers exactly one is told that it wrote.
         """
         from botocore.exceptions import ClientError
 
-        for attempt in range(ATTEMPTS):
-            try:
-                with self._explained("write", path, passing=(*_TAKEN, _CONFLICT)):
-                    _client(endpoint()).put_object(Bucket=self.bucket, Key=self._key(path), Body=data, IfNoneMatch="*")
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _TAKEN:
-                    return False
-                time.sleep(0.05 * 2**attempt)
-            else:
-                return True
-        raise StorageError(f"cannot write {self._address(path)}: {ATTEMPTS} conflicts with other writers. Run again.")
+        from mmsoc_ray.data.s3_errors import TAKEN, code_of
 
-    @contextlib.contextmanager
-    def _explained(self, action: str, path: str, *, passing: tuple[str, ...] = ()) -> Iterator[None]:
-        """Turn what the libraries raise into ``FileNotFoundError`` or ``StorageError``; let some codes pass."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        mark = secrets.token_hex(8)
+        tries = 0
+
+        def put(s3: S3Client) -> bool:
+            nonlocal tries
+            tries += 1
+            key = self._key(path)
+            try:
+                s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", Metadata={WRITER: mark})
+            except ClientError as error:
+                if code_of(error) not in TAKEN:
+                    raise
+                return False
+            return True
+
+        if self._request("write", path, put):
+            return True
+        return tries > 1 and self._writer(path) == mark
+
+    def _writer(self, path: str) -> str | None:
+        head = self._request("look for", path, lambda s3: s3.head_object(Bucket=self.bucket, Key=self._key(path)))
+        return head["Metadata"].get(WRITER)
+
+    def _request(self, action: str, path: str, request: Callable[[S3Client], _Answer]) -> _Answer:
+        """Make a request patiently.
+
+        Raises:
+            FileNotFoundError: Where there is no such object.
+            StorageError: Where it cannot be done; says what, why, and what to do.
+        """
+        from mmsoc_ray.data.s3_errors import LIBRARY_ERRORS, explained, passes
 
         try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"].get("Code", "unknown")
-            if code in passing:
-                raise
-            if code in _ABSENT:
-                raise FileNotFoundError(errno.ENOENT, "no such object", self._address(path)) from error
-            raise self._refused(action, path, code, error.response["Error"].get("Message", "")) from error
-        except BotoCoreError as error:
-            raise self._refused(action, path, type(error).__name__, str(error)) from error
-        except FileNotFoundError as error:  # Arrow's
-            raise FileNotFoundError(errno.ENOENT, "no such object", self._address(path)) from error
-        except OSError as error:  # Arrow's
-            raise self._refused(action, path, "", str(error)) from error
+            client = _client(endpoint())
+            return patiently(lambda: request(client), passes)
+        except (*LIBRARY_ERRORS, OutOfPatienceError) as error:
+            raise explained(action, self._address(path), error) from error
 
-    def _refused(self, action: str, path: str, code: str, message: str) -> StorageError:
-        said = ": ".join(part for part in (code, " ".join(message.split())) if part)
-        return StorageError(f"cannot {action} {self._address(path)}: {said}. {_REMEDIES.get(code, '')}".rstrip())
+
+def _page(s3: S3Client, **options: Any) -> Any:
+    return s3.list_objects_v2(**options)
 
 
 @functools.cache
@@ -217,23 +232,9 @@ def _client(url: str | None) -> S3Client:
     from botocore.config import Config
 
     config = Config(
-        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
+        retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
     )
     client: S3Client = boto3.session.Session().client("s3", endpoint_url=url, config=config)
     return client
-
-
-@functools.cache
-def _filesystem(url: str | None) -> Any:
-    options: dict[str, Any] = {
-        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "request_timeout": READ_TIMEOUT_S,
-    }
-    if url:
-        parts = urlsplit(url)
-        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-        options["region"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return pafs.S3FileSystem(**options)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from mmsoc_ray.data.full_disk import naming_full_disk
 from mmsoc_ray.data.s3 import S3Storage
 from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
@@ -185,10 +186,11 @@ class LocalStorage:
     @contextlib.contextmanager
     def _finished_temporary(self, path: str) -> Iterator[tuple[BinaryIO, Path]]:
         folder = self._at(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
-        try:
-            with temporary.open("xb") as handle:
-                yield handle, temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+        with naming_full_disk(self._at(path).absolute(), "Make space, or name another folder; then run again."):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as handle:
+                    yield handle, temporary
+            finally:
+                temporary.unlink(missing_ok=True)

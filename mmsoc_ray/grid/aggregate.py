@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage, open_storage, write_changed
+from mmsoc_ray.errors import StorageError
 from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
@@ -135,6 +136,8 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
         try:
             with root.open_input(path) as handle:
                 table = pq.ParquetFile(handle, page_checksum_verification=True).read(columns=list(_READ))
+        except StorageError:  # a store that does not answer says nothing about the file
+            raise
         except (OSError, pa.ArrowException) as error:
             problem = unreadable(root, path, error)
             continue

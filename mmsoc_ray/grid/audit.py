@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.grid.aggregate import check_cell
 from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import BASE_ADAPTER
@@ -201,6 +201,8 @@ def audit_unit(root: Storage, path: str, run_id: str, model: RecordedModel, unit
     try:
         content = root.read(path)
         table = read_predictions(content)
+    except StorageError:  # a store that does not answer says nothing about the file
+        raise
     except (OSError, pa.ArrowException) as error:
         return UnitAudit(None, (f"{where}: cannot be read ({' '.join(str(error).split())})",))
     if table.schema.names != PREDICTION_SCHEMA.names:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmsoc_ray.data import Storage
 from mmsoc_ray.engines import PictureReader
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
@@ -161,6 +161,10 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
         run: The run.
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
+
+    Raises:
+        StorageError: Where data cannot be read or results not written for good: the disk is full, say, or the server
+            stays away. What is durable stays.
     """
     from mmsoc_ray.grid.head import watched_head
     from mmsoc_ray.grid.stream import start_ray
@@ -173,7 +177,7 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
 
 
 def _execute(run: Run, progress: RunProgress) -> RunResult:
-    from mmsoc_ray.grid.stream import STREAM_ERRORS, run_tasks
+    from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks
 
     progress.expect_models(len(run.models))
     requests = 0
@@ -182,8 +186,11 @@ def _execute(run: Run, progress: RunProgress) -> RunResult:
         try:
             requests += _stream_model(run, model, progress)
         except STREAM_ERRORS as error:
+            cause = cause_of(error)
+            if isinstance(cause, StorageError):  # the other models would be asked for nothing
+                raise cause from error
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
-            progress.note(f"{model.name} failed: {_last_line(error)}")
+            progress.note(f"{model.name} failed: {_last_line(cause)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
     for recorded in run.record.models:
@@ -191,7 +198,7 @@ def _execute(run: Run, progress: RunProgress) -> RunResult:
             # A file that was answered again after the seal has other bytes: it is counted again.
             seal_model(run.root, run.folder, recorded, run_tasks, again=recorded.name in unfinished)
         except SealError as error:
-            progress.note(f"{recorded.name} is not sealed: {_last_line(error)}")
+            progress.note(f"{recorded.name} is not sealed: {error}")
     cells = score_run(run.root, run.folder, run.record, run_tasks)
     for cell in cells:
         if cell.problem is not None:
@@ -200,8 +207,9 @@ def _execute(run: Run, progress: RunProgress) -> RunResult:
 
 
 def _last_line(error: Exception) -> str:
-    """Return what went wrong on a worker, without the worker's traceback."""
-    return str(error).strip().splitlines()[-1]
+    """Return the name of an error and its last line: before that, Ray's own errors hold tracebacks."""
+    said = str(error).strip().splitlines()[-1:]
+    return ": ".join([type(error).__name__, *said])
 
 
 def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:

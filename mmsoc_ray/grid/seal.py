@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage, write_changed
+from mmsoc_ray.errors import StorageError
 from mmsoc_ray.grid.keys import canonical_json
 from mmsoc_ray.grid.record import RecordedModel
 from mmsoc_ray.grid.run_folder import RunFolder
@@ -59,10 +60,13 @@ def count_unit(root: Storage, path: str, unit_id: str, rows: int) -> UnitSeal:
 
     Raises:
         SealError: Where the file cannot be read, rows are missing or too many, or an identity stands twice.
+        StorageError: Where the store does not answer.
     """
     try:
         content = root.read(path)
         table = read_predictions(content, columns=DIGESTED)
+    except StorageError:  # a store that does not answer says nothing about the file
+        raise
     except (OSError, pa.ArrowException) as error:
         raise SealError(unreadable(root, path, error)) from error
     identities = set(zip(*(table.column(name).to_pylist() for name in IDENTITY), strict=True))

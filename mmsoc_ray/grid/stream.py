@@ -239,13 +239,22 @@ def start_ray(address: str | None) -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.max_errored_blocks = 0
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.raise_original_map_exception = True  # else its type is lost, and its words stand among Ray's advice
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised; the driver says it once
+
+
+def cause_of(error: Exception) -> Exception:
+    """Return what a task or an actor raised, without Ray's wrapping and the worker's traceback."""
+    return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
 
 
 def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:
-    """Run a function as Ray tasks, one per list of arguments; yield the results as they come."""
+    """Run a function as Ray tasks, one per list of arguments; yield the results, and raise errors, as they come."""
     task = ray.remote(num_cpus=num_cpus, max_retries=3)(function)
     waiting = [task.remote(*arguments) for arguments in calls]
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=1)
-        yield from ray.get(done)
+        try:
+            yield from ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise cause_of(error) from error
