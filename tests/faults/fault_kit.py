@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fault_table import RunFiles
 
 from mmsoc_ray.data import Post, open_storage, write_split
 from mmsoc_ray.grid.attempts import engine_calls
@@ -55,6 +56,11 @@ class Job:
             )
         self.started.append(process)
         return process
+
+    @property
+    def files(self) -> RunFiles:
+        """The run as its files show it."""
+        return RunFiles(open_storage(self.root), RUN_ID)
 
     @property
     def _environment(self) -> dict[str, str]:
