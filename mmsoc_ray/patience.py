@@ -60,6 +60,7 @@ def patiently(request: Callable[[], _Answer], passes: Callable[[Exception], bool
             answer = request()
         except Exception as error:
             if not passes(error):
+                _met()
                 raise
             pause = _jitter.uniform(0.5, 1) * min(LONGEST_PAUSE_S, PAUSE_S * 2 ** (tries - 1))
             seconds = time.monotonic() - began

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fault_table import FaultTable
 from hypothesis import settings
+from loopback_hub import LoopbackHub
 from PIL import Image
 
 from mmsoc_ray.cli import main
@@ -171,6 +172,21 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     (folder / "checkpoint").mkdir()
     runpy.run_path(str(TESTS / "engines" / "conftest.py"))["save_llava_checkpoint"](folder / "checkpoint")
     return Toy(folder / "data", memes, folder / "checkpoint")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A hub on loopback, empty; the client's cache is a folder of the test."""
+    server = LoopbackHub()
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    # The client reads its environment once, at import.
+    template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

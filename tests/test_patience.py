@@ -70,3 +70,10 @@ def test_the_first_contact_is_short_and_later_ones_are_not(clock):
     assert patiently(failing(1, OSError()), always) == "answer"
     assert patiently(failing(15, OSError()), always) == "answer"
     assert clock.now > 2 * patience.FIRST_CONTACT_S
+
+
+def test_a_refusal_is_a_contact_too(clock):
+    expect_first_contact()
+    with pytest.raises(KeyError):
+        patiently(failing(1, KeyError()), lambda error: not isinstance(error, KeyError))
+    assert patiently(failing(15, OSError()), always) == "answer"

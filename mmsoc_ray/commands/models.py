@@ -12,8 +12,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mmsoc_ray.errors import unknown_name
-from mmsoc_ray.models import ModelEntry, get_model, model_names
+from mmsoc_ray.commands.options import EndpointOption
+from mmsoc_ray.data import Storage, open_storage
+from mmsoc_ray.errors import ConfigurationError, unknown_name
+from mmsoc_ray.invocation import refuse_vanishing
+from mmsoc_ray.models import ModelEntry, PulledWeights, checkpoint_address, get_model, model_names
+from mmsoc_ray.models.weights import pulled_below, read_weights
+from mmsoc_ray.results import printable
 
 EXAMPLE = "Is this meme humorous? Answer 'humorous' or 'not_humorous'."
 """The question that is shown in a model's frame: MM-Soc's prompt of the task humor."""
@@ -33,14 +38,25 @@ class _NameOrCommand(TyperGroup):
 models_app = typer.Typer(
     cls=_NameOrCommand,
     invoke_without_command=True,
-    help="List the models that a grid can name, or describe one (NAME).",
+    help="List the models that a grid can name, describe one (NAME), or pull their weights.",
 )
 
 
 @models_app.callback()
-def models(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the models that a grid can name, or describe one (``mmsoc models NAME``)."""
+def models(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Show what is pulled here: a folder or s3://BUCKET/PREFIX.")
+    ] = None,
+    s3_endpoint: EndpointOption = None,
+) -> None:
+    """List the models that a grid can name, describe one (``mmsoc models NAME``), or pull their weights."""
     if context.invoked_subcommand is not None:
+        return
+    if weights is not None:
+        root = open_storage(weights)
+        typer.echo(_pulled_json(root) if as_json else "\n".join(_pulled(root)))
         return
     entries = [get_model(name) for name in model_names()]
     if as_json:
@@ -65,6 +81,66 @@ def show(
         typer.echo(json.dumps(_content(entry), indent=1))
     else:
         typer.echo("\n".join(_describe(entry, checkpoint)))
+
+
+@models_app.command()
+def pull(
+    names: Annotated[list[str], typer.Argument(help="Models, or hub ids OWNER/NAME.", metavar="NAME...")],
+    output: Annotated[str, typer.Option("--output", help="Where they go: a folder or s3://BUCKET/PREFIX.")],
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Commit, branch or tag of the hub; by default its head.")
+    ] = None,
+    s3_endpoint: EndpointOption = None,
+) -> None:
+    """Bring weights from the hub to a folder or S3, checked; what is there already stays. HF_TOKEN says who asks."""
+    from mmsoc_ray.models.pull import pull as pull_weights
+    from mmsoc_ray.models.pull import wanted
+
+    refuse_vanishing("--output", output)
+    if revision is not None and len(names) > 1:
+        raise ConfigurationError(
+            f"--revision {revision} belongs to one model, not to {len(names)}. Pull them one by one."
+        )
+    root = open_storage(checkpoint_address(output))
+    for model in [wanted(name, revision) for name in names]:
+        done = pull_weights(model, root, lambda line: typer.echo(printable(line)))
+        brought = f"{done.transferred} files pulled" if done.transferred else "was there already, nothing to do"
+        typer.echo(f"{model.name}: {brought}")
+        typer.echo("\n".join(_weights_lines(done.folder, done.weights)))
+        told = "" if model.name == model.checkpoint else f"weights: {root.uri}, or "
+        typer.echo(f"  grid      {told}checkpoint: {done.folder}")
+
+
+def _pulled(root: Storage) -> Iterator[str]:
+    found = pulled_below(root)
+    if not found:
+        raise ConfigurationError(
+            f"--weights {root.uri}: nothing is pulled there (no OWNER/NAME/COMMIT/model.json). Pull a model: "
+            f"mmsoc models pull NAME --output {root.uri}"
+        )
+    names = {entry.checkpoint: entry.name for entry in map(get_model, model_names())}
+    for path in found:
+        folder = open_storage(f"{root.uri}/{path}")
+        checkpoint = path.rpartition("/")[0]
+        yield printable(f"{names.get(checkpoint, '(not in the registry)')}: {checkpoint}")
+        try:
+            yield from _weights_lines(folder.uri, read_weights(folder))
+        except ConfigurationError as error:
+            # One pull that is torn must not hide the others.
+            yield f"  cannot be used: {printable(str(error))}"
+
+
+def _pulled_json(root: Storage) -> str:
+    folders = [open_storage(f"{root.uri}/{path}") for path in pulled_below(root)]
+    return json.dumps([{"folder": folder.uri, **read_weights(folder).model_dump()} for folder in folders], indent=1)
+
+
+def _weights_lines(folder: str, weights: PulledWeights) -> Iterator[str]:
+    yield f"  revision  {printable(weights.revision)}"
+    yield f"  files     {len(weights.files)}, {weights.size / 1e9:.2f} GB"
+    yield f"  digest    {weights.digest}"
+    yield f"  licence   {printable(weights.licence or 'not stated by the card')}"
+    yield f"  folder    {folder}"
 
 
 def _listed(entries: list[ModelEntry]) -> Iterator[str]:

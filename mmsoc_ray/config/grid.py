@@ -110,8 +110,8 @@ class ModelChoice(_Strict):
         settings: Settings to answer in, by default those of ``defaults`` that the model can answer.
         tasks: Only these tasks, by default all of the grid.
         resources: Overrides of ``defaults.resources``.
-        checkpoint: Folder of the checkpoint: for a model of the registry instead of its own, else of a model that the
-            registry does not know.
+        checkpoint: Folder of the checkpoint, or ``s3://`` address of pulled weights: for a model of the registry
+            instead of its own, else of a model that the registry does not know.
         engine: For a model that is not in the registry: how it answers.
         family: Family shown in the table, by default the model's name.
         parameters_b: Parameters in billions shown in the table.
@@ -169,6 +169,7 @@ class Grid(_Strict):
         tasks: Tasks by name; a plain list takes each as it is.
         models: Models by name; a plain list takes each as it is.
         defaults: What holds where nothing else is said.
+        weights: Folder or ``s3://`` prefix with the pulled weights (``mmsoc models pull``) of the registry's models.
         bertscore: Encoder of ``bertscore_f1``; without it free text has no such metric.
         notes: Lines shown beneath the results table.
         seed: Seed of the ``random`` baseline and of the choice of few-shot examples.
@@ -180,6 +181,7 @@ class Grid(_Strict):
     tasks: dict[str, TaskChoice] = Field(min_length=1)
     models: dict[Name, ModelChoice] = Field(min_length=1)
     defaults: Defaults = Defaults()
+    weights: str | None = Field(default=None, min_length=1)
     bertscore: BertScoreChoice | None = None
     notes: tuple[str, ...] = ()
     seed: int = 0

@@ -51,6 +51,7 @@ _REMEDIES = {
     "NoCredentialsError": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the node a role.",
     "ExpiredToken": "The credentials in the environment have expired; renew them.",
     "RequestTimeTooSkewed": "Set this machine's clock.",
+    "NotImplemented": "The server cannot do this. Writing needs one with conditional writes (If-None-Match).",
     "PermanentRedirect": "The bucket is in another region; set AWS_REGION.",
     "PreconditionFailed": "It was replaced while it was read; run again.",
     "EndpointConnectionError": "Nothing answers there; see AWS_ENDPOINT_URL_S3 or --s3-endpoint.",
@@ -72,7 +73,7 @@ def passes(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return isinstance(error, _BROKEN)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return status >= 500 or status in _PASSING_STATUS or code_of(error) in _PASSING_CODES
+    return (status >= 500 and status != 501) or status in _PASSING_STATUS or code_of(error) in _PASSING_CODES
 
 
 def explained(action: str, address: str, error: Exception) -> OSError:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from mmsoc_ray.data.full_disk import naming_full_disk
 from mmsoc_ray.data.s3 import S3Storage
 from mmsoc_ray.data.stored_file import StoredFile
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.full_disk import naming_full_disk
 
 TEMPORARY_PREFIX = ".tmp-"
 """Unfinished local files begin so; listings leave them out."""
@@ -42,6 +43,10 @@ class Storage(Protocol):
 
     def open_input(self, path: str) -> pa.NativeFile:
         """Open a file for ranged reads."""
+        ...
+
+    def download(self, path: str, file: Path) -> None:
+        """Copy a whole file to a local one, in parallel pieces where the server allows; as errors, see ``read``."""
         ...
 
     def open_output(self, path: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -119,6 +124,10 @@ class LocalStorage:
     def open_input(self, path: str) -> pa.NativeFile:
         """See ``Storage.open_input``."""
         return pa.OSFile(str(self._at(path)), "rb")
+
+    def download(self, path: str, file: Path) -> None:
+        """See ``Storage.download``."""
+        shutil.copyfile(self._at(path), file)
 
     @contextlib.contextmanager
     def open_output(self, path: str) -> Iterator[BinaryIO]:

@@ -153,7 +153,8 @@ def open_answerer(
     if found != answerer.model_digest:
         raise RuntimeError(
             f"{checkpoint} on this node has the digest {found[:12]}, the run was planned with "
-            f"{answerer.model_digest[:12]}: bring the same checkpoint to every node"
+            f"{answerer.model_digest[:12]}: bring the same checkpoint to every node; one that was pulled has changed "
+            f"since, pull it again"
         )
     engine = open_engine(dataclasses.replace(entry, dtype=answerer.dtype or "auto"), checkpoint, threads=threads)
     return UnitAnswerer(run_id, answerer, _SameForAll(engine))

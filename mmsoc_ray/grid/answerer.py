@@ -10,7 +10,8 @@ from mmsoc_ray.engines.endpoint import check_endpoint
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
-from mmsoc_ray.models import ModelEntry, model_digest, resolve_checkpoint
+from mmsoc_ray.invocation import refuse_vanishing
+from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
 
 
@@ -57,8 +58,13 @@ class Answerer:
         }
 
 
-def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
+def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) -> Answerer:
     """Resolve a planned model: find or make its checkpoint, and take its digest.
+
+    Args:
+        plan: The model's part of the grid.
+        seed: Seed of the ``random`` baseline.
+        weights: Root of the pulled weights, where the grid names one.
 
     Raises:
         ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
@@ -75,10 +81,13 @@ def resolve_answerer(plan: ModelPlan, *, seed: int) -> Answerer:
             f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version, and no other loads this "
             f"model. Leave it out: name the others with --models."
         )
+    if weights is not None:
+        refuse_vanishing("weights", weights)
+        entry = locate_weights(entry, weights)
     return Answerer(
         entry,
         dtype=_planned_dtype(entry, gpus=plan.resources.gpus),
-        model_digest=model_digest(resolve_checkpoint(entry)),
+        model_digest=checkpoint_digest(entry),
         fit=fit,
         seed=seed,
     )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmsoc_ray.config import Grid, ModelChoice, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, get_model, model_names
+from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, checkpoint_address, get_model, model_names
 from mmsoc_ray.models.own import own_entry, served_entry
 from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
 
@@ -265,9 +264,9 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     elif choice.checkpoint is None:
         entry = get_model(name)
     elif name in model_names():
-        entry = dataclasses.replace(get_model(name), checkpoint=str(Path(choice.checkpoint).expanduser().absolute()))
+        entry = dataclasses.replace(get_model(name), checkpoint=checkpoint_address(choice.checkpoint))
     else:
-        entry = own_entry(name, Path(choice.checkpoint), settings=choice.settings)
+        entry = own_entry(name, choice.checkpoint, settings=choice.settings)
     overrides: dict[str, Any] = {
         field: value
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")

@@ -124,7 +124,7 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
     models = []
     for model in plan.models:
         phase(f"preparing the checkpoint of {model.entry.name}")
-        answerer = resolve_answerer(model, seed=plan.grid.seed)
+        answerer = resolve_answerer(model, seed=plan.grid.seed, weights=plan.grid.weights)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
     run = Run(root, data, folder, plan, tuple(models), ocr, record_run(plan, models, bertscore, run_id))
     return dataclasses.replace(run, joined=not _write_or_check_plan(run))

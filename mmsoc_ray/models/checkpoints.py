@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmsoc_ray.data import open_storage
 from mmsoc_ray.models.cache import cache_folder, cached_folder
 from mmsoc_ray.models.entry import ModelEntry
 from mmsoc_ray.models.packaged import DINOV2_ONNX, SMOLLM2_GGUF, CheckpointError, PackagedFile, file_sha256
+from mmsoc_ray.models.weights import fetch_weights, is_remote, planned_digest, read_weights
 
 _HERE = Path(__file__).parent
 _DEMO = "demo:"
@@ -64,9 +66,9 @@ _RECIPES = {
 def resolve_checkpoint(entry: ModelEntry) -> Path:
     """Return the folder of a model's weights, tokenizer and processor.
 
-    A folder stays itself. ``demo:<name>`` is converted from installed packages at the first call (10 to 60 s) and kept
-    in the cache folder (``$MMSOC_CACHE``, else ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``). Nothing is
-    ever fetched from a hub.
+    A folder stays itself. Pulled weights of ``s3://`` are fetched at the first call. ``demo:<name>`` is converted from
+    installed packages at the first call (10 to 60 s). Both are kept in the cache folder (``$MMSOC_CACHE``, else
+    ``$XDG_CACHE_HOME/mmsoc_ray``, else ``~/.cache/mmsoc_ray``). Nothing is ever fetched from a hub.
 
     Raises:
         CheckpointError: When the entry has no checkpoint, the folder is missing or incomplete, or a package is missing.
@@ -75,17 +77,31 @@ def resolve_checkpoint(entry: ModelEntry) -> Path:
         raise CheckpointError(f"model {entry.name!r} has no checkpoint: engine {entry.engine!r} needs no weights")
     if entry.checkpoint.startswith(_DEMO):
         return demo_checkpoint(entry.checkpoint.removeprefix(_DEMO))
+    if is_remote(entry.checkpoint):
+        return fetch_weights(open_storage(entry.checkpoint))
     folder = Path(entry.checkpoint).expanduser()
     if not folder.is_dir():
         raise CheckpointError(
             f"model {entry.name!r}: checkpoint {entry.checkpoint!r} is not a folder; fetch the checkpoint first "
-            f"(for example with 'hf download') and name the folder that holds its config.json"
+            f"('mmsoc models pull {entry.name} --output ROOT', then 'weights: ROOT' in the grid), or name the folder "
+            f"that holds its config.json"
         )
     if not (folder / "config.json").is_file():
         raise CheckpointError(
             f"model {entry.name!r}: {folder} holds no config.json; name the folder that 'save_pretrained' wrote"
         )
     return folder
+
+
+def checkpoint_digest(entry: ModelEntry) -> str:
+    """Return the digest of a model's checkpoint; of pulled weights it is read off their manifest, and none are fetched.
+
+    Raises:
+        CheckpointError: As ``resolve_checkpoint``.
+    """
+    if is_remote(entry.checkpoint):
+        return read_weights(open_storage(entry.checkpoint)).digest
+    return planned_digest(resolve_checkpoint(entry))
 
 
 def demo_checkpoint(name: str) -> Path:

@@ -74,9 +74,10 @@ class ModelEntry:
         family: Models that differ in size only share it.
         parameters_b: Parameters in billions. With three decimals counted on the architecture with the published sizes,
             otherwise as the checkpoint's name says.
-        checkpoint: Folder, ``demo:<name>`` for a model assembled from packages, or hub id; empty where there is none.
-        revision: Pinned hub revision; None where the checkpoint is a folder or assembled, or where no revision is known
-            here: it is then resolved at the first fetch and recorded.
+        checkpoint: Folder, ``s3://`` address of pulled weights, ``demo:<name>`` for a model assembled from packages, or
+            hub id; empty where there is none.
+        revision: Pinned hub commit; None where the checkpoint is a folder or assembled, or where no revision is known
+            here: it is then resolved by ``mmsoc models pull`` and recorded.
         engine: How it answers.
         sees_pictures: Whether pictures can be shown to it.
         settings: Settings that it can answer.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.weights import checkpoint_address
 
 WITH_PICTURES = ("zero_shot", "text_only", "image_only", "with_ocr")
 TEXT_ONLY = ("text_only", "with_ocr")
 
 
-def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = None) -> ModelEntry:
-    """Return an entry for a local checkpoint folder, read off its ``config.json``.
+def own_entry(name: str, checkpoint: str, *, settings: tuple[str, ...] | None = None) -> ModelEntry:
+    """Return an entry for a checkpoint folder, local or pulled to ``s3://``, read off its ``config.json``.
 
     A configuration with a part for vision sees pictures. The number of parameters is not known here and shows as 0
     unless the grid states it.
@@ -23,13 +24,13 @@ def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = Non
         ConfigurationError: Where the folder has no readable ``config.json``, or a setting needs pictures that the model
             cannot see.
     """
-    file = folder / "config.json"
+    address = checkpoint_address(checkpoint)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(open_storage(address).read("config.json"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"models.{name}.checkpoint: {file} cannot be read ({error}). Name the folder of a checkpoint that "
-            f"transformers saved."
+            f"models.{name}.checkpoint: {address}/config.json cannot be read ({error}). Name the folder of a "
+            f"checkpoint that transformers saved."
         ) from error
     sees_pictures = any(key in config for key in ("vision_config", "vision_tower", "visual"))
     entry = ModelEntry(
@@ -37,15 +38,15 @@ def own_entry(name: str, folder: Path, *, settings: tuple[str, ...] | None = Non
         family=name,
         parameters_b=0.0,
         engine="transformers",
-        checkpoint=str(folder.absolute()),
+        checkpoint=address,
         sees_pictures=sees_pictures,
         settings=WITH_PICTURES if sees_pictures else TEXT_ONLY,
-        source=f"checkpoint folder {folder.name}",
+        source=f"checkpoint folder {address.rpartition('/')[2]}",
     )
     for setting in settings or ():
         if not can_answer(entry, setting):
             raise ConfigurationError(
-                f"models.{name}.settings: the checkpoint {folder} ({config.get('model_type', 'unknown type')}) cannot "
+                f"models.{name}.settings: the checkpoint {address} ({config.get('model_type', 'unknown type')}) cannot "
                 f"answer in {setting!r}. Allowed: {', '.join(answerable(entry))}."
             )
     return entry

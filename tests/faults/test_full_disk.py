@@ -1,5 +1,7 @@
 """A disk that is full: the error names file, cause and remedy; nothing half is left, nothing durable is lost."""
 
+import tempfile
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +9,7 @@ from small_disk import NoSmallDiskError, SmallDisk
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import StorageError
+from mmsoc_ray.models.cache import cached_folder
 
 RESULTS = "results/run_id=toy-1/part-0.parquet"
 MIB = 2**20
@@ -45,6 +48,22 @@ def test_a_write_to_a_full_disk_names_the_file_and_leaves_nothing_half(disk, wri
     assert storage.read("before") == b"kept"
     write(storage, "a/x", b"small")
     assert storage.exists("a/x")
+
+
+def test_a_full_temporary_folder_is_named_where_an_object_is_gathered_in_it(disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+    with pytest.raises(StorageError, match=rf"^cannot write s3://b/x: .* {disk.folder} is full.*or set TMPDIR"):
+        stream(open_storage("s3://b"), "x", bytes(2 * MIB))
+    assert list(disk.folder.iterdir()) == []
+
+
+def test_a_full_cache_is_named_and_keeps_no_half_folder(disk):
+    def make(folder):
+        (folder / "weights").write_bytes(bytes(2 * MIB))
+
+    with pytest.raises(StorageError, match=rf"^cannot write {disk.folder}/model: no space .* MMSOC_CACHE"):
+        cached_folder(disk.folder / "model", make)
+    assert [file.name for file in disk.folder.iterdir()] == ["model.lock"]
 
 
 def test_the_run_of_a_full_disk_ends_with_file_cause_and_remedy_and_the_same_command_completes_it(

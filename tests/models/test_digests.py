@@ -1,9 +1,11 @@
 import os
 import shutil
+import threading
 
 import pytest
 
 from mmsoc_ray.models import CheckpointError, digests, model_digest
+from mmsoc_ray.models.packaged import file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,62 @@ def test_files_that_shape_no_answer_do_not_enter(checkpoint):
     (checkpoint / ".cache").mkdir()
     (checkpoint / ".cache" / "note.json").write_text("{}")
     assert model_digest(checkpoint) == before
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "onnx/model.safetensors", "modeling.py", "model.json"])
+def test_weights_that_no_engine_loads_do_not_enter(name, checkpoint):
+    before = model_digest(checkpoint)
+    (checkpoint / name).parent.mkdir(exist_ok=True)
+    (checkpoint / name).write_bytes(b"other weights")
+    assert model_digest(checkpoint) == before
+
+
+def test_the_readers_of_a_folder_below_enter(checkpoint):
+    before = model_digest(checkpoint)
+    (checkpoint / "qformer_tokenizer").mkdir()
+    (checkpoint / "qformer_tokenizer" / "vocab.txt").write_text("a")
+    assert model_digest(checkpoint) != before
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(checkpoint):
+    file = checkpoint / "model.safetensors"
+    _touch(file, 1_000_000_000)
+    before = model_digest(checkpoint)
+    file.write_bytes(b"weightz")
+    _touch(file, 1_000_000_000)
+    assert model_digest(checkpoint) != before
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_remembered(checkpoint, monkeypatch):
+    file = checkpoint / "model.safetensors"
+
+    def read_and_write(path):
+        sha256 = file_sha256(path)
+        if path == file:
+            file.write_bytes(b"weights, more of them")
+        return sha256
+
+    monkeypatch.setattr(digests, "file_sha256", read_and_write)
+    torn = model_digest(checkpoint)
+    monkeypatch.undo()
+    assert model_digest(checkpoint) != torn
+
+
+def test_several_askers_at_once_read_a_file_once(checkpoint, monkeypatch):
+    read = []
+
+    def slow(file):
+        read.append(file.name)
+        threading.Event().wait(0.1)
+        return file_sha256(file)
+
+    monkeypatch.setattr(digests, "file_sha256", slow)
+    askers = [threading.Thread(target=model_digest, args=(checkpoint,)) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert sorted(read) == ["config.json", "model.safetensors"]
 
 
 def test_unchanged_files_are_not_read_again(checkpoint, monkeypatch):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from seaweed import READER, WEED, Server, running_server
+from seaweed import READER, WEED, Server, running_server, set_environment
 
 from mmsoc_ray.data import s3 as client
 
@@ -35,10 +35,3 @@ def use(monkeypatch: pytest.MonkeyPatch, server: Server, credentials: dict[str, 
     """Set the environment, and forget the clients of another one."""
     set_environment(monkeypatch, server.endpoint, credentials)
     client._client.cache_clear()
-
-
-def set_environment(monkeypatch: pytest.MonkeyPatch, endpoint: str, credentials: dict[str, str]) -> None:
-    """Tell this process, and those that it starts, of a server and who they are to it."""
-    for name, value in {**credentials, "AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -108,3 +109,10 @@ def running_server(folder: Path) -> Iterator[Server]:
         with suppress(ProcessLookupError):  # where it did not start
             os.killpg(process.pid, signal.SIGKILL)  # a polite end takes it half a minute
         process.wait()
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, endpoint: str, credentials: dict[str, str]) -> None:
+    """Tell this process, and those that it starts, of a server and who they are to it."""
+    for name, value in {**credentials, "AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -7,12 +7,14 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import set_environment
 from fault_proxy import Fault, FaultProxy, First, Request, SeededMix, untouched
+from seaweed import set_environment
 
 from mmsoc_ray import patience
-from mmsoc_ray.data import open_storage
+from mmsoc_ray.data import open_storage, s3
 from mmsoc_ray.errors import StorageError
+from mmsoc_ray.grid.audit import audit_unit
+from mmsoc_ray.grid.seal import count_unit
 
 CONTENT = bytes(range(256)) * 2000
 ANSWERS = (Fault.slow_down, Fault.internal_error, Fault.delay, Fault.lost_answer)
@@ -32,6 +34,7 @@ def proxy(running_proxy, server, monkeypatch):
     """The proxy before the server, used by this process; lets all requests pass."""
     running_proxy.schedule = untouched
     running_proxy.injected.clear()
+    running_proxy.requests.clear()
     set_environment(monkeypatch, running_proxy.endpoint, server.environment)
     return running_proxy
 
@@ -45,6 +48,11 @@ def storage(proxy):
 def impatient(monkeypatch):
     """Give up after half a second."""
     monkeypatch.setattr(patience, "PATIENCE_S", 0.5)
+
+
+def always(fault):
+    """Do it to every request."""
+    return lambda request: fault
 
 
 def twice(proxy, fault, method):
@@ -73,6 +81,25 @@ def test_row_groups_are_read_whole_whatever_happens(proxy, storage, fault):
         file = pq.ParquetFile(handle)
         assert [file.read_row_group(n).column("x")[-1].as_py() for n in range(4)] == [99_999, 199_999, 299_999, 399_999]
     assert happened()
+
+
+@pytest.mark.parametrize("fault", READING)
+def test_a_download_is_whole_whatever_happens(proxy, storage, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(s3, "PIECE_BYTES", 50_000)
+    storage.write("x", CONTENT)
+    happened = twice(proxy, fault, "GET")
+    storage.download("x", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert happened()
+
+
+def test_a_download_that_fails_ends_with_its_piece(proxy, storage, impatient, monkeypatch, tmp_path):
+    monkeypatch.setattr(s3, "PIECE_BYTES", 5_000)
+    storage.write("x", CONTENT)
+    proxy.schedule = always(Fault.cut_response)
+    with pytest.raises(StorageError, match=f"cannot read {storage.uri}/x"):
+        storage.download("x", tmp_path / "x")
+    assert proxy.requests["GET"] < 100
 
 
 @pytest.mark.parametrize("fault", WRITING)
@@ -135,6 +162,18 @@ def test_whether_an_object_is_there_is_told_whatever_happens(proxy, storage, fau
     assert happened()
 
 
+def test_an_answer_that_does_not_come_is_asked_for_again(proxy, storage, monkeypatch):
+    monkeypatch.setattr(s3, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(proxy, "delay_s", 2)
+    s3._client.cache_clear()
+    proxy.schedule = First([Fault.delay], "PUT")
+    assert storage.write_once("x", CONTENT)
+    proxy.schedule = First([Fault.delay], "GET")
+    assert storage.read("x") == CONTENT
+    assert min(proxy.requests["PUT"], proxy.requests["GET"]) >= 2
+    s3._client.cache_clear()
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for(proxy, storage):
     storage.write("x", CONTENT)
     with storage.open_input("x") as handle:
@@ -157,10 +196,6 @@ def test_a_server_that_is_away_for_a_minute_is_waited_for(proxy, storage):
     assert storage.list_files("") == ["x", "y"]
 
 
-def always(fault):
-    return lambda request: fault
-
-
 @pytest.mark.parametrize("fault", [Fault.slow_down, Fault.internal_error, Fault.cut_response])
 def test_a_read_that_never_succeeds_names_object_cause_and_how_long_it_was_tried(proxy, storage, impatient, fault):
     storage.write("x", CONTENT)
@@ -178,6 +213,20 @@ def test_a_ranged_read_that_never_succeeds_is_no_end_of_file(proxy, storage, imp
         proxy.schedule = always(Fault.cut_response)
         with pytest.raises(StorageError, match="cannot read"):
             handle.read()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda storage: count_unit(storage, "x", "unit", 1),
+        lambda storage: audit_unit(storage, "x", "run", None, None),
+    ],
+    ids=["count", "audit"],
+)
+def test_a_store_that_does_not_answer_is_never_taken_for_a_damaged_file(proxy, storage, impatient, look):
+    proxy.schedule = always(Fault.slow_down)
+    with pytest.raises(StorageError, match=rf"^cannot read {storage.uri}/x: SlowDown"):
+        look(storage)
 
 
 def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(proxy, storage):

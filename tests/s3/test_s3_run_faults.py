@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import set_environment
 from fault_proxy import Fault, FaultProxy, SeededMix
 
 from mmsoc_ray.data import open_storage
@@ -32,14 +31,13 @@ def identities(root) -> Counter:
     [pytest.param(11, 0.25, 5, id="short"), pytest.param(12, 0.4, 60, marks=pytest.mark.faults, id="long")],
 )
 def test_a_run_through_all_faults_gives_the_table_of_an_undisturbed_one(
-    toy, toy_run, server, monkeypatch, tmp_path, seed, rate, vanish_s
+    toy, toy_run, s3, tmp_path, seed, rate, vanish_s
 ):
-    set_environment(monkeypatch, server.endpoint, server.environment)
     data, there = open_storage(toy.data), open_storage(f"s3://posts/faults-{seed}/data")
     for path in data.list_files(""):
         there.write(path, data.read(path))
     root = open_storage(f"s3://posts/faults-{seed}/out")
-    with FaultProxy(server.endpoint, SeededMix(seed, rate, vanish_at=frozenset({6})), vanish_s=vanish_s) as proxy:
+    with FaultProxy(s3.endpoint, SeededMix(seed, rate, vanish_at=frozenset({6})), vanish_s=vanish_s) as proxy:
         command = [sys.executable, "jobs/full_grid.py", str(toy.grid(tmp_path / "toy.yaml", data=there.uri))]
         command += ["--output", root.uri, "--run-id", "toy-1", "--s3-endpoint", proxy.endpoint]
         environment = {name: value for name, value in os.environ.items() if name != "AWS_ENDPOINT_URL_S3"}

@@ -1,0 +1,154 @@
+"""Memory of a run over the size of its data: driver and workers must not grow from 1x to 20x (at most 10 %).
+
+    python benchmarks/flat_memory.py                  # 260 MiB and 5.1 GiB of pictures, an object store of 80 MiB
+    python benchmarks/flat_memory.py --times 4
+
+A run of a tiny picture-and-text model over noisy pictures, in a process of its own for each size, with an object store
+that the smaller data set fills more than three times. Every half second the unique set size (USS: memory that would be
+freed if the process ended) of the driver and of each of Ray's workers is read; printed is the largest of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+OBJECT_STORE = 80 * 2**20
+POSTS = 216
+SIDE = 650
+"""Noise of so many pixels a side makes a PNG of 1.2 MiB: nothing in it can be compressed."""
+POSTS_PER_UNIT = 6
+TIMES = 20
+BOUND = 1.10
+
+
+def write_posts(folder: Path, posts: int) -> int:
+    """Write a split of noisy pictures; return its bytes."""
+    import numpy as np
+    from PIL import Image
+
+    from mmsoc_ray.data import Post, open_storage, write_split
+
+    def post(number: int, split: str) -> Post:
+        pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG", compress_level=0)
+        label = "humorous" if number % 2 else "not_humorous"
+        return Post(f"m{number}", "noise", split, file.getvalue(), f"text {number}", targets={"humor": (label,)})
+
+    data = open_storage(folder)
+    write_split(data, "noise", "test", (post(n, "test") for n in range(posts)), posts_per_unit=POSTS_PER_UNIT)
+    return sum(file.stat().st_size for file in folder.rglob("*.parquet"))
+
+
+class Sampler(threading.Thread):
+    """Reads the USS of this process and of Ray's workers below it, again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peaks: dict[str, int] = {}
+        self.samples = 0
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Sample until ``done`` is set."""
+        import psutil
+
+        driver = psutil.Process()
+        while not self.done.wait(0.5):
+            self.samples += 1
+            for process in [driver, *driver.children(recursive=True)]:
+                try:
+                    kind = "driver" if process == driver else _kind(process.cmdline())
+                    used = process.memory_full_info().uss if kind else 0
+                except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                    continue
+                if kind:
+                    self.peaks[kind] = max(used, self.peaks.get(kind, 0))
+
+
+def _kind(command: list[str]) -> str | None:
+    """Return what one of Ray's workers does: the engine's actor, or the tasks around it."""
+    title = command[0] if command else ""
+    if not title.startswith("ray::"):
+        return None
+    return "engine" if "EngineActor" in title or "MapWorker" in title else "tasks"
+
+
+def measure(folder: Path) -> None:
+    """Run the grid below a folder in this process; print its peaks as JSON."""
+    import ray
+
+    from mmsoc_ray.config import load_grid
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.grid import RunProgress, execute, open_run, plan_grid
+
+    ray.init(
+        address="local", num_cpus=4, object_store_memory=OBJECT_STORE, include_dashboard=False, log_to_driver=False
+    )
+    grid = load_grid(folder / "grid.yaml")
+    data = open_storage(grid.data)
+    sampler = Sampler()
+    sampler.start()
+    started = time.monotonic()
+    with RunProgress() as progress:
+        run = open_run(plan_grid(grid, data), data, open_storage(folder / "out"), "flat", progress.phase)
+        result = execute(run, progress)
+    sampler.done.set()
+    sampler.join()
+    seconds = time.monotonic() - started
+    if result.incomplete:
+        raise SystemExit(f"{len(result.incomplete)} cells are incomplete")
+    print(json.dumps({"peaks": sampler.peaks, "samples": sampler.samples, "seconds": seconds}))
+
+
+def main() -> int:
+    """Measure both sizes and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=TIMES, help="how much larger the second data set is")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure)
+        return 0
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    found = {}
+    with tempfile.TemporaryDirectory() as made:
+        checkpoint = Path(made) / "checkpoint"
+        checkpoint.mkdir()
+        runpy.run_path(str(REPOSITORY / "tests" / "engines" / "conftest.py"))["save_llava_checkpoint"](checkpoint)
+        for times in (1, options.times):
+            folder = Path(made) / f"x{times}"
+            size = write_posts(folder / "data", POSTS * times)
+            (folder / "grid.yaml").write_text(
+                f"name: flat\ndata: {folder / 'data'}\ndatasets: [noise]\ntasks: {{humor: {{max_new_tokens: 2}}}}\n"
+                f"models:\n  tiny: {{checkpoint: {checkpoint}, settings: [zero_shot], dtype: float32}}\n"
+            )
+            command = [sys.executable, __file__, "--measure", str(folder)]
+            ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found[times] = json.loads(ended.stdout.splitlines()[-1])
+            print(
+                f"{POSTS * times:,} posts, {size / 2**20:,.0f} MiB = {size / OBJECT_STORE:.1f} object stores, "
+                f"{found[times]['seconds']:.0f} s: "
+                + ", ".join(f"{kind} {peak / 2**20:.0f} MiB" for kind, peak in sorted(found[times]["peaks"].items())),
+                flush=True,
+            )
+    ratios = {kind: found[options.times]["peaks"][kind] / peak for kind, peak in found[1]["peaks"].items()}
+    print(", ".join(f"{kind} {ratio:.3f}" for kind, ratio in sorted(ratios.items())), f"(bound {BOUND})")
+    return 0 if max(ratios.values()) <= BOUND else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
