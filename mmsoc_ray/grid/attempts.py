@@ -73,15 +73,14 @@ class Attempts:
         """Keep the predictions of a post that was asked alone, so that it is never asked again."""
         write_unit(self.root, self._kept(unit_id, post), predictions)
 
-    def begin_loading(self) -> int:
-        """Record that an engine starts to load; return how often that was begun since one of this place last had."""
-        begun = 1
-        for path in reversed(self.root.list_files(f"{self.folder}/{_LOADING}/{self.place}")):
-            if path.endswith("-loaded.json"):
-                break
-            begun += 1
+    def loads_lost(self) -> int:
+        """Return how many engines of this place began to load since one last ended loading."""
+        files = self.root.list_files(f"{self.folder}/{_LOADING}/{self.place}")
+        return next((lost for lost, path in enumerate(reversed(files)) if path.endswith("-loaded.json")), len(files))
+
+    def begin_loading(self) -> None:
+        """Record that an engine starts to load."""
         self._loading("begun")
-        return begun
 
     def end_loading(self) -> None:
         """Record that the engine has loaded."""

@@ -25,7 +25,7 @@ class Receipt:
         prompt_tokens: Tokens of all prompts.
         output_tokens: Tokens generated.
         seconds: From the start of the unit's first batch to its durable file.
-        elsewhere: Another process was faster: no engine was asked here, and rates leave the unit out.
+        elsewhere: Another process answered it, or an execution that stalled before it could tell: rates leave it out.
     """
 
     unit_id: str

@@ -42,6 +42,7 @@ class Stream(Protocol):
 
 
 def stream_to_the_end(
+    model: str,
     units: Sequence[Unit],
     stream: Stream,
     durable: Callable[[], frozenset[str]],
@@ -50,6 +51,7 @@ def stream_to_the_end(
     """Answer units, again after each stall; yield a receipt for each.
 
     Args:
+        model: The model that answers.
         units: The units still to do.
         stream: Answers units once.
         durable: Returns the ids of the units that are done, and other names of lasting progress.
@@ -61,6 +63,7 @@ def stream_to_the_end(
         EngineBrokenError: Where an engine fails over everything that it is asked.
     """
     left, stalls, before = list(units), 0, durable()
+    told: set[str] = set()
     while left:
         deferred: list[Deferred] = []
         answered = False
@@ -68,6 +71,7 @@ def stream_to_the_end(
             for outcome in stream(left):
                 if isinstance(outcome, Receipt):
                     answered = True
+                    told.add(outcome.unit_id)
                     yield outcome
                     continue
                 deferred.append(outcome)
@@ -82,6 +86,9 @@ def stream_to_the_end(
             before = now
             if stalls > MAX_STALLS:
                 raise StreamStalledError(f"{error}; nothing became durable over {stalls} stalls") from error
+            for unit in left:
+                if unit.unit_id in now and unit.unit_id not in told:  # its receipt was lost on the way
+                    yield Receipt(unit.unit_id, model, unit.posts, 0, 0, 0, 0, 0.0, elsewhere=True)
             left = [unit for unit in left if unit.unit_id not in now]
             note(f"{error}; {len(left)} units are streamed again (stall {stalls} of {MAX_STALLS} without progress)")
             continue

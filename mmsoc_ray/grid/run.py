@@ -212,6 +212,10 @@ def _last_line(error: Exception) -> str:
     return ": ".join([type(error).__name__, *said])
 
 
+def _note(progress: RunProgress, model: str, text: str) -> None:
+    progress.note(f"{model}: {text}")
+
+
 def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
     from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
     from mmsoc_ray.grid.stream import Pipeline, stream_units
@@ -246,9 +250,8 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
     requests = 0
     datasets = {unit.unit_id: unit.dataset for unit in todo}
     stream = functools.partial(stream_units, pipeline)
-    for receipt in stream_to_the_end(
-        todo, stream, pipeline.durable, lambda text: progress.note(f"{model.name}: {text}")
-    ):
+    said = functools.partial(_note, progress, model.name)
+    for receipt in stream_to_the_end(model.name, todo, stream, pipeline.durable, said):
         if receipt.elsewhere:
             receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
         else:

@@ -168,9 +168,10 @@ class EngineActor:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
-        begun = attempts.begin_loading()
-        if begun > LOADS * pipeline.resources.actors:
-            raise EngineBrokenError(f"the engine's process ended {begun - 1} times in a row while it loaded the model")
+        lost = attempts.loads_lost()
+        if lost >= LOADS * pipeline.resources.actors:
+            raise EngineBrokenError(f"the engine's process ended {lost} times in a row while it loaded the model")
+        attempts.begin_loading()
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
         answerer = open_answerer(
             pipeline.run_id,

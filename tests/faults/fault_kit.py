@@ -74,7 +74,7 @@ class Job:
     @property
     def said(self) -> str:
         """The end of what all starts have printed."""
-        return self._log.read_text()[-3000:]
+        return self._log.read_text()[-100_000:]
 
     def units(self) -> dict[str, bytes]:
         """Return the finished files of units."""

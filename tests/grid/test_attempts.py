@@ -10,16 +10,20 @@ def at(tmp_path):
     return lambda place: Attempts(open_storage(tmp_path), "runs/r/attempts", place)
 
 
-def test_loads_are_counted_until_one_ends_well(at):
+def test_loads_are_lost_until_one_ends_well(at):
     attempts = at("job.node")
-    assert [attempts.begin_loading() for _ in range(3)] == [1, 2, 3]
+    for lost in range(3):
+        assert attempts.loads_lost() == lost
+        attempts.begin_loading()
     attempts.end_loading()
-    assert attempts.begin_loading() == 1
+    assert attempts.loads_lost() == 0
+    attempts.begin_loading()
+    assert attempts.loads_lost() == 1
 
 
 def test_loads_of_another_place_do_not_count(at):
     at("one.node").begin_loading()
-    assert at("two.node").begin_loading() == 1
+    assert at("two.node").loads_lost() == 0
 
 
 def test_a_try_of_a_post_is_none_of_its_unit(at):

@@ -48,7 +48,7 @@ class Job:
             raise error
 
     def run(self) -> list[str]:
-        found = stream_to_the_end(UNITS, self.stream, lambda: frozenset(self.done), self.notes.append)
+        found = stream_to_the_end("m", UNITS, self.stream, lambda: frozenset(self.done), self.notes.append)
         return [receipt.unit_id for receipt in found]
 
 
@@ -60,6 +60,14 @@ def test_what_a_stall_leaves_over_is_streamed_again():
     assert job.run() == [unit.unit_id for unit in UNITS]
     assert [len(asked) for asked in job.asked] == [6, 4, 3]
     assert job.notes[0] == "no progress for 9 s; 4 units are streamed again (stall 1 of 7 without progress)"
+
+
+def test_a_unit_whose_receipt_a_stall_swallowed_is_told_of_all_the_same():
+    job = Job((0, STALL))
+    durable = iter([frozenset[str](), frozenset({"u3"})])
+    found = list(stream_to_the_end("m", UNITS, job.stream, lambda: next(durable), job.notes.append))
+    assert [(receipt.unit_id, receipt.elsewhere) for receipt in found[:2]] == [("u3", True), ("u0", False)]
+    assert sorted(receipt.unit_id for receipt in found) == [unit.unit_id for unit in UNITS]
 
 
 def test_stalls_without_progress_are_bounded():
