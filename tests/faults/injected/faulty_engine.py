@@ -2,8 +2,9 @@
 
 A post whose text holds ``FAULT:<kind>`` has that effect whenever the engine is asked about it; ``FAULT:<kind>:<n>``
 has it the first ``n`` times. Files in the folder that ``FAULTS`` names act on every engine: ``load`` holds a kind that
-takes effect while it loads, ``delay_s`` the seconds that each post takes, ``fault-<sample_id>`` what a post's text may hold,
-and with ``calm`` posts have no effect. The folder takes a line for each post that was asked (``asked``) and each engine that began to load (``loaded``).
+takes effect while it loads, ``fault-<sample_id>`` what that post's text may hold, ``delay_s`` the seconds that each
+post takes, and with ``calm`` posts have no effect. The folder takes a line for each post that was asked (``asked``) and
+each engine that began to load (``loaded``).
 """
 
 import hashlib
