@@ -68,8 +68,8 @@ def plan(
     s3_endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print cells, posts and requests of a grid; spends nothing."""
-    from mmsoc_ray.grid.plan_table import plan_table
+    """Print cells, posts, requests and resources of a grid; spends nothing."""
+    from mmsoc_ray.grid.plan_table import needs, plan_table, remarks
 
     planned, _ = _plan(grid, models, tasks, limit, data)
     cells = [
@@ -81,7 +81,8 @@ def plan(
         requests = {model.entry.name: model.requests for model in planned.models}
         resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
-        content |= {"resources": resources, "cells": cells}
+        content |= {"resources": resources, "needs": {model.entry.name: needs(model) for model in planned.models}}
+        content |= {"remarks": remarks(planned), "cells": cells}
         typer.echo(json.dumps(content, indent=1))
     else:
         Console().print(plan_table(planned))
@@ -106,7 +107,7 @@ def run(
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
-        planned, posts = _plan(grid, models, tasks, limit, data, progress.phase)
+        planned, posts = _plan(grid, models, tasks, limit, data, progress.phase, address)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
@@ -157,7 +158,9 @@ def _plan(
     limit: int | None,
     data: str | None,
     phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
+    address: str | None = None,
 ) -> tuple[GridPlan, Storage]:
+    from mmsoc_ray.commands.preparing import prepare_missing
     from mmsoc_ray.config import load_grid, narrow
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import cached_demo
@@ -170,6 +173,7 @@ def _plan(
     else:
         refuse_vanishing("--data" if data else f"{grid}: data", where)
         posts = open_storage(where)
+        prepare_missing(loaded, posts, phase, address=address)
     return plan_grid(loaded, posts, limit=limit), posts
 
 

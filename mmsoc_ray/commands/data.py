@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mmsoc_ray.commands.options import EndpointOption
-from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.invocation import refuse_vanishing
 
 data_app = typer.Typer(help="Turn sources of posts into shards.", no_args_is_help=True)
@@ -34,30 +32,18 @@ def prepare(
     s3_endpoint: EndpointOption = None,
 ) -> None:
     """Turn tables and pictures into shards by a mapping. The same source gives the same bytes."""
+    from mmsoc_ray.commands.preparing import prepare_dataset
+    from mmsoc_ray.config.mapping import load_mapping, with_splits
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.sources import fetch_from_hub, load_mapping, prepare_source, with_splits
-    from mmsoc_ray.grid.ordered import map_in_order
 
     chosen = load_mapping(mapping)
     if splits is not None:
         chosen = with_splits(chosen, splits)
-    for option, path in (("--source", source), ("--output", output)):
-        refuse_vanishing(option, path)
+    refuse_vanishing("--output", output)
     if chosen.assumed:
         typer.echo(f"note: the layout of {mapping} is assumed: {chosen.assumed}", err=True)
     data = open_storage(output)
-    if source.startswith("hf://"):
-        copy = fetch_from_hub(source, chosen)
-        note = f"{chosen.source}; fetched as {copy.address}".removeprefix("; ")
-        source, chosen = str(copy.folder), chosen.model_copy(update={"source": note})
-    workers = functools.partial(map_in_order, address=address)
-    try:
-        prepared = prepare_source(chosen, open_storage(source), data, strict=strict, map_slices=workers)
-    except OSError as error:
-        cause = getattr(error, "cause", error)  # Ray's error quotes the whole worker
-        raise ConfigurationError(
-            f"{cause}. What was written is not valid yet; the same command starts again."
-        ) from error
+    prepared = prepare_dataset(chosen, source, data, strict=strict, address=address)
     for line in prepared.report.lines():
         typer.echo(line)
     typer.echo(f"shards and report.json  {data.uri}/{chosen.dataset}")

@@ -16,7 +16,7 @@ from mmsoc_ray.commands.options import EndpointOption
 from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.invocation import refuse_vanishing
-from mmsoc_ray.models import ModelEntry, PulledWeights, checkpoint_address, get_model, model_names
+from mmsoc_ray.models import ModelEntry, PulledWeights, answerable, checkpoint_address, get_model, model_names
 from mmsoc_ray.models.weights import pulled_below, read_weights
 from mmsoc_ray.results import printable
 
@@ -164,7 +164,10 @@ def _describe(entry: ModelEntry, checkpoint: Path | None) -> Iterator[str]:
     yield entry.name
     yield f"family       {entry.family}, {entry.parameters_b:.4g} billion parameters"
     yield f"engine       {entry.engine}" + (f" ({entry.architecture})" if entry.architecture else "")
-    yield f"settings     {', '.join(entry.settings)}"
+    yield f"settings     {', '.join(answerable(entry))}"
+    if entry.sees_pictures:
+        why = f"with their pictures ({entry.several_pictures})" if entry.several_pictures else "as texts"
+        yield f"examples     {why}"
     if entry.checkpoint:
         revision = entry.revision or "not pinned here: resolved at the first fetch and recorded"
         local = entry.checkpoint.startswith("demo:")
@@ -205,7 +208,7 @@ def _framed(entry: ModelEntry, checkpoint: Path | None) -> str:
     if checkpoint is not None:
         from mmsoc_ray.engines.checkpoint import load_wrapper
 
-        return load_wrapper(checkpoint, entry).wrap(EXAMPLE, with_image=entry.sees_pictures)
+        return load_wrapper(checkpoint, entry).wrap(["", EXAMPLE] if entry.sees_pictures else [EXAMPLE])
     if entry.engine == "endpoint":
         return f"(one user message to the server: the picture, then the question)\n{EXAMPLE}"
     if entry.prompt_template == "chat":

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from mmsoc_ray.config.located_yaml import Location, load_located
+from mmsoc_ray.config.mapping import SourceMapping, mapping_problems
 from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import answerable, can_answer, get_model, model_names
@@ -49,10 +50,14 @@ class DatasetChoice(_Strict):
     Attributes:
         split: What is evaluated.
         fit_split: What the baselines are fitted on, and where few-shot examples come from.
+        source: Where the dataset is prepared from, where nobody prepared it before: a folder, ``s3://`` or ``hf://``.
+        mapping: What becomes what then; its ``dataset`` is the name here.
     """
 
     split: Name | None = None
     fit_split: Name | None = None
+    source: str | None = None
+    mapping: SourceMapping | None = None
 
 
 class TaskChoice(_Strict):
@@ -118,6 +123,7 @@ class ModelChoice(_Strict):
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
         batch_tokens: Bound on the padded tokens of a batch.
+        several_pictures: Whether it reads several pictures in a prompt, so that few-shot examples show theirs.
         endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
     """
@@ -132,6 +138,7 @@ class ModelChoice(_Strict):
     dtype: str | None = Field(default=None, pattern="^(auto|bfloat16|float16|float32)$")
     prompt_template: str | None = None
     batch_tokens: int | None = Field(default=None, ge=1)
+    several_pictures: bool | None = None
     endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
 
@@ -200,6 +207,19 @@ class Grid(_Strict):
         """Return how tolerantly the answers to one of its tasks are read."""
         return self.tasks[task].parse_policy or self.defaults.parse_policy
 
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _mappings_named(cls, value: Any) -> Any:
+        """Let the mapping of a dataset go without its name."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: {**choice, "mapping": {"dataset": name, **choice["mapping"]}}
+            if isinstance(choice, dict) and isinstance(choice.get("mapping"), dict)
+            else choice
+            for name, choice in value.items()
+        }
+
     @field_validator("datasets", "tasks", "models", mode="before")
     @classmethod
     def _list_as_mapping(cls, value: Any) -> Any:
@@ -258,6 +278,8 @@ def _problems(grid: Grid, folder: Path) -> Iterator[tuple[Location, str]]:
     """Yield what no schema can see: the field and what is wrong with it."""
     for setting in grid.defaults.settings:
         yield from _setting_problem(("defaults", "settings"), setting)
+    for dataset, dataset_choice in grid.datasets.items():
+        yield from _dataset_problems(grid, dataset, dataset_choice, folder)
     for task, choice in grid.tasks.items():
         if choice.file is not None:
             yield from _read_task(grid, task, folder / choice.file)
@@ -266,16 +288,28 @@ def _problems(grid: Grid, folder: Path) -> Iterator[tuple[Location, str]]:
         yield from _model_problems(grid, model, model_choice)
 
 
+def _dataset_problems(grid: Grid, name: str, choice: DatasetChoice, folder: Path) -> Iterator[tuple[Location, str]]:
+    location = ("datasets", name)
+    if choice.mapping is None:
+        if choice.source is not None:
+            yield (*location, "source"), "without a mapping nobody knows how to read it. Add one, or remove the source."
+        return
+    if choice.source is None:
+        yield (*location, "mapping"), "maps nothing. Name the source: a folder, s3://BUCKET/PREFIX or hf://."
+    if choice.mapping.dataset != name:
+        yield (*location, "mapping", "dataset"), f"the grid calls it {name!r}. Remove the field."
+    if grid.data == "demo":
+        yield ("data",), f"{name} cannot be prepared among the demo data. Name a folder."
+    for within, message in mapping_problems(choice.mapping, folder):
+        yield (*location, "mapping", *within), message
+
+
 def _read_task(grid: Grid, name: str, path: Path) -> Iterator[tuple[Location, str]]:
     """Take a task of one's own into the grid, or yield why it cannot be taken."""
     try:
-        file = load_task_file(path)
+        grid._own_tasks[name] = load_task_file(path, name)
     except ConfigurationError as error:
         yield ("tasks", name, "file"), str(error)
-        return
-    if file.name != name:
-        yield ("tasks", name, "file"), f"{path} calls the task {file.name!r}. Write the same name in both."
-    grid._own_tasks[name] = file
 
 
 def _task_problems(grid: Grid, name: str, choice: TaskChoice) -> Iterator[tuple[Location, str]]:

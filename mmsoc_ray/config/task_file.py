@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mmsoc_ray.config.located_yaml import Location, load_located
-from mmsoc_ray.errors import unknown_name
+from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.tasks import TASKS, Task, TaskKind, kind_metrics, kind_parser, kind_tokens, label_words
 
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -109,14 +109,21 @@ def _choice(choice: Any) -> Any:
     return {"answer": choice} if isinstance(choice, str) else choice
 
 
-def load_task_file(path: Path) -> TaskFile:
+def load_task_file(path: Path, name: str | None = None) -> TaskFile:
     """Read and validate a task's file.
+
+    Args:
+        path: The file.
+        name: What it must call the task, if that is known.
 
     Raises:
         ConfigurationError: Naming file, line, field, value and what is allowed.
     """
     shape = "a task is a mapping with name, kind, prompt and, to classify, labels."
-    return load_located(path, TaskFile, shape, _problems)
+    file = load_located(path, TaskFile, shape, _problems)
+    if name is not None and file.name != name:
+        raise ConfigurationError(f"{path} calls the task {file.name!r}. Write the same name in both.")
+    return file
 
 
 def _problems(file: TaskFile) -> Iterator[tuple[Location, str]]:

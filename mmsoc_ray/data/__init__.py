@@ -6,7 +6,16 @@ from mmsoc_ray.data.s3 import S3Storage, endpoint_for_nodes, use_endpoint
 from mmsoc_ray.data.shards import SplitManifest, SplitWriter, read_manifest, split_folder, write_split
 from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage, write_changed
 from mmsoc_ray.data.stored_file import StoredFile
-from mmsoc_ray.data.units import Unit, plan_units, read_targets, read_texts, read_unit, unit_id, unit_posts
+from mmsoc_ray.data.units import (
+    Unit,
+    plan_units,
+    read_pictures,
+    read_targets,
+    read_texts,
+    read_unit,
+    unit_id,
+    unit_posts,
+)
 
 __all__ = [
     "POST_SCHEMA",
@@ -25,6 +34,7 @@ __all__ = [
     "open_storage",
     "plan_units",
     "read_manifest",
+    "read_pictures",
     "read_targets",
     "read_texts",
     "read_unit",

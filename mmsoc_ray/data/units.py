@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import pyarrow.parquet as pq
@@ -92,6 +92,25 @@ def read_texts(data: Storage, manifest: SplitManifest) -> Iterator[Post]:
             for row_group in range(file.num_row_groups):
                 for row in file.read_row_group(row_group, columns=columns).to_pylist():
                     yield Post.from_row({**row, "image": None})
+
+
+def read_pictures(data: Storage, manifest: SplitManifest, post_keys: Collection[str]) -> dict[str, bytes]:
+    """Return the pictures' files of some posts of a split; a post without one is left out.
+
+    Reads the keys of the split, and the pictures of those row groups only that hold one of the posts.
+    """
+    found: dict[str, bytes] = {}
+    for shard in manifest.shards:
+        with data.open_input(f"{split_folder(manifest.dataset, manifest.split)}/{shard.file}") as handle:
+            file = pq.ParquetFile(handle)
+            for row_group in range(file.num_row_groups):
+                keys = file.read_row_group(row_group, columns=["post_key"])["post_key"].to_pylist()
+                wanted = [row for row, key in enumerate(keys) if key in post_keys]
+                if not wanted:
+                    continue
+                images = file.read_row_group(row_group, columns=["image"])["image"]
+                found |= {keys[row]: image for row in wanted if (image := images[row].as_py()) is not None}
+    return found
 
 
 def read_targets(data: Storage, manifest: SplitManifest) -> Iterator[dict[str, list[str]]]:

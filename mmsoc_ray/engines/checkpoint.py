@@ -12,6 +12,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+from mmsoc_ray.engines.processor import load_processor
 from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.errors import ConfigurationError
@@ -144,7 +145,7 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         pad_token_id=min(end_token_ids, default=0) if pad_token_id is None else pad_token_id,
         context_tokens=_context_tokens(config, tokenizer),
         frame_control_tokens={
-            with_image: wrapper.control_tokens(wrapper.wrap("a", with_image))
+            with_image: wrapper.control_tokens(wrapper.wrap(["", "a"] if with_image else ["a"]))
             for with_image in ((False, True) if processor is not None else (False,))
         },
         takes_token_types="token_type_ids" in parameters,
@@ -177,7 +178,7 @@ def _load_readers(folder: Path, config: Any, entry: ModelEntry, where: str) -> t
             )
         return _library.AutoTokenizer.from_pretrained(folder, **_LOCAL), None
     try:
-        processor = _library.AutoProcessor.from_pretrained(folder, **_LOCAL)
+        processor = load_processor(folder, config, **_LOCAL)
     except ImportError as error:  # its first lines name the package that is missing
         missing = " ".join(str(error).split())[:300]
         raise ConfigurationError(f"{where}: its processor needs a package that is not installed: {missing}") from error

@@ -24,8 +24,9 @@ class EncodedRequest:
         max_new_tokens: Limit of the answer.
         token_inputs: Shape (1, tokens): ids, mask, token types; and those of a second prompt, with its own length.
         picture_inputs: Pixel values and their sizes; empty where the features say it all.
-        picture_features: Shape (picture tokens, hidden), where the picture has been encoded already.
+        picture_features: For each picture in order, shape (picture tokens, hidden), where they are encoded already.
         label_tokens: Label to the tokens of its answer word, where labels are scored.
+        examples: What tells its example pictures from those of other requests; empty where it shows none.
     """
 
     post_index: int
@@ -33,8 +34,9 @@ class EncodedRequest:
     max_new_tokens: int
     token_inputs: dict[str, torch.Tensor]
     picture_inputs: dict[str, torch.Tensor]
-    picture_features: torch.Tensor | None
+    picture_features: tuple[torch.Tensor, ...]
     label_tokens: Mapping[str, tuple[int, ...]] | None = None
+    examples: tuple[int, ...] = ()
 
     @property
     def token_ids(self) -> list[int]:
@@ -51,7 +53,7 @@ class EncodedRequest:
     def shapes(self) -> tuple[Any, ...]:
         """Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some."""
         inputs = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.picture_inputs.items()))
-        return inputs, None if self.picture_features is None else tuple(self.picture_features.shape)
+        return inputs, tuple(tuple(features.shape) for features in self.picture_features)
 
     @property
     def size(self) -> BatchSize:

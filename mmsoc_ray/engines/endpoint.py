@@ -61,10 +61,15 @@ class EndpointEngine:
             self._headers["Authorization"] = f"Bearer {os.environ[self._endpoint.api_key_env]}"
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._pace = _Pace(self._endpoint.requests_per_minute)
+        self._examples: dict[int, tuple[Picture, str]] = {}
 
     def answer(self, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         """Answer every request of every post exactly once; see ``Engine.answer``."""
         pictures = [None if post.image is None else _data_url(post.image) for post in posts]
+        for request in (request for post in posts for request in post.requests):
+            for picture in request.example_pictures:
+                if id(picture) not in self._examples:  # kept beside its address, so that no other gets the same id
+                    self._examples[id(picture)] = picture, _data_url(picture)
         places = [(p, r) for p, post in enumerate(posts) for r in range(len(post.requests))]
         with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
             yield from pool.map(lambda place: self._answer_one(posts, pictures, *place), places)
@@ -74,7 +79,8 @@ class EndpointEngine:
     ) -> Answer:
         request, started = posts[post_index].requests[request_index], time.perf_counter()
         try:
-            reply = self._ask(_body(self._model, request, pictures[post_index]))
+            examples = [self._examples[id(picture)][1] for picture in request.example_pictures]
+            reply = self._ask(_body(self._model, request, [*examples, pictures[post_index]]))
             choice, usage = reply["choices"][0], reply.get("usage") or {}
             output = choice["message"]["content"] or ""
             if not isinstance(output, str):
@@ -164,11 +170,13 @@ class _Pace:
         time.sleep(max(0.0, start - time.monotonic()))
 
 
-def _body(model: str, request: Request, picture: str | None) -> bytes:
-    if request.with_image and picture is None:
+def _body(model: str, request: Request, pictures: Sequence[str | None]) -> bytes:
+    if request.with_image and pictures[-1] is None:
         raise EndpointError("the request shows a picture, but the post has none")
-    shown = [{"type": "image_url", "image_url": {"url": picture}}] if request.with_image else []
-    content = [*shown, {"type": "text", "text": request.prompt}]
+    content: list[dict[str, Any]] = []
+    for number, text in enumerate(request.pieces):
+        content += [{"type": "image_url", "image_url": {"url": pictures[number - 1]}}] if number else []
+        content += [{"type": "text", "text": text}] if text else []
     body = {"model": model, "messages": [{"role": "user", "content": content}], "temperature": 0}
     return json.dumps({**body, "max_tokens": request.max_new_tokens}).encode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,8 @@ class Request:
         max_new_tokens: The answer is cut after so many tokens.
         round: 0 but in self-improvement.
         labels: Label to the word that answers it, where every label is to be scored; None otherwise.
+        example_pictures: Pictures of the examples before the question, in order; arrays that all posts share.
+        places: Where in the prompt (in characters) the pictures stand: the examples', then the post's own.
     """
 
     setting: str
@@ -35,6 +38,16 @@ class Request:
     max_new_tokens: int
     round: int = 0
     labels: Mapping[str, str] | None = None
+    example_pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    places: tuple[int, ...] = (0,)
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The prompt, cut where a picture stands; in one piece where none is shown."""
+        if not self.with_image:
+            return (self.prompt,)
+        cuts = (0, *self.places, len(self.prompt))
+        return tuple(self.prompt[start:end] for start, end in itertools.pairwise(cuts))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
-"""What the requests of one post have in common is computed once: frame, picture and text come before the question."""
+"""What several requests begin with is computed once.
+
+The requests of one post share frame, picture and text, which come before the question. Requests with the same example
+pictures share those, over all posts that are answered together; their own pictures come after.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +25,17 @@ _FIXED_ROTARY = frozenset({"default", "linear", "llama3", "yarn"})
 
 @dataclass(frozen=True)
 class Family:
-    """Requests of one post whose prompts begin with the same tokens.
+    """Requests whose prompts begin with the same tokens and the same pictures.
 
     Attributes:
         requests: At least two.
         prefix_tokens: Length of the common prefix of the whole prompts' tokens; every prompt is longer.
+        prefix_pictures: So many of a prompt's pictures lie in the prefix.
     """
 
     requests: tuple[EncodedRequest, ...]
     prefix_tokens: int
+    prefix_pictures: int
 
 
 def find_families(
@@ -36,28 +43,42 @@ def find_families(
 ) -> tuple[list[Family], list[EncodedRequest]]:
     """Split requests into families and those that share nothing worth a pass of its own.
 
-    Requests that show the picture and those that do not are kept apart, and a picture has to lie in the prefix as a
-    whole. Within that, a post's requests fall into the families that save most tokens.
+    Requests that show the picture and those that do not are kept apart, and a picture has to lie in the prefix or
+    behind it as a whole. Within that, a post's requests, or those of all posts with the same example pictures, fall
+    into the families that save most tokens.
 
     Args:
         requests: Of any number of posts, in order.
         image_token_id: Stands for the picture in the prompt.
     """
-    by_post: dict[Any, list[EncodedRequest]] = {}
+    groups: dict[Any, list[EncodedRequest]] = {}
     for request in requests:
-        by_post.setdefault((request.post_index, request.shapes), []).append(request)
+        groups.setdefault((request.examples or request.post_index, request.shapes), []).append(request)
     families: list[Family] = []
     alone: list[EncodedRequest] = []
-    for members in by_post.values():
-        prompts = [request.token_ids for request in members]
+    for members in groups.values():
+        prompts = [_shareable(request, image_token_id) for request in members]
         for places, prefix in split_by_prefix(prompts):
-            torn = any(image_token_id in prompts[place][prefix:] for place in places)
+            first = members[places[0]]
+            pictures = len(first.examples) or len(first.picture_features)
+            tokens = sum(len(features) for features in first.picture_features[:pictures])
+            torn = sum(token == image_token_id for token in first.token_ids[:prefix]) != tokens
             plain = all(_is_plain(members[place]) for place in places)
             if plain and len(places) > 1 and prefix >= MIN_PREFIX_TOKENS and not torn:
-                families.append(Family(tuple(members[place] for place in places), prefix))
+                families.append(Family(tuple(members[place] for place in places), prefix, pictures))
             else:
                 alone.extend(members[place] for place in places)
     return families, alone
+
+
+def _shareable(request: EncodedRequest, image_token_id: int | None) -> list[int]:
+    """Return a prompt's tokens as far as others can share them: behind examples up to the post's own picture."""
+    ids = request.token_ids
+    if not request.examples or not request.picture_features:
+        return ids
+    own = len(request.picture_features[-1])
+    places = [place for place, token in enumerate(ids) if token == image_token_id]
+    return ids[: places[-own] + 1]
 
 
 def split_by_prefix(prompts: Sequence[Sequence[int]]) -> list[tuple[list[int], int]]:
@@ -71,13 +92,14 @@ def split_by_prefix(prompts: Sequence[Sequence[int]]) -> list[tuple[list[int], i
         of several at least one token.
     """
     order = sorted(range(len(prompts)), key=lambda place: list(prompts[place]))
+    common = [common_prefix(prompts[one], prompts[other]) for one, other in itertools.pairwise(order)]
     # Best saving over the first so many prompts, the start of the last run, and that run's prefix.
     best: list[tuple[int, int, int]] = [(0, 0, 0)]
     for end in range(1, len(order) + 1):
         prefix = len(prompts[order[end - 1]])
         choice = (best[end - 1][0], end - 1, prefix)
         for start in range(end - 2, -1, -1):
-            prefix = min(prefix, common_prefix(prompts[order[start]], prompts[order[start + 1]]))
+            prefix = min(prefix, common[start])
             choice = max(choice, (best[start][0] + prefix * (end - 1 - start), start, prefix))
         best.append(choice)
     groups: list[tuple[list[int], int]] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
+from mmsoc_ray.engines.processor import PICTURES_BY
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
@@ -29,6 +31,9 @@ from mmsoc_ray.models.entry import ModelEntry
 POSTS_AT_ONCE = 64
 """Encoded pictures of so many posts are held at a time; batches never mix posts of two such groups."""
 
+EXAMPLES_AT_ONCE = 256
+"""So many example pictures, counted in every request that shows them, are held at a time; one post may have more."""
+
 ERROR_CHARACTERS = 500
 
 
@@ -39,7 +44,8 @@ class TransformersEngine:
     repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
     common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
     picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
-    (``shared_prefix.can_share``). Other architectures get pixels and prompt whole with every request.
+    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Other architectures get pixels
+    and prompt whole with every request.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -47,11 +53,11 @@ class TransformersEngine:
 
     Attributes:
         name: ``transformers``.
-        version: Versions of transformers and torch.
+        version: Versions of transformers and torch, and what resizes pictures.
     """
 
     name = "transformers"
-    version = f"{transformers.__version__} (torch {torch.__version__})"
+    version = f"{transformers.__version__} (torch {torch.__version__}, pictures by {PICTURES_BY})"
 
     def __init__(
         self,
@@ -80,6 +86,7 @@ class TransformersEngine:
         self._entry = entry
         self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
         self._labels = LabelScorer(self._loaded)
+        self._examples: dict[int, tuple[Picture, torch.Tensor]] = {}
 
     @property
     def dtype(self) -> str:
@@ -88,8 +95,8 @@ class TransformersEngine:
 
     def answer(self, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         """Answer every request of every post exactly once; see ``Engine.answer``."""
-        for start in range(0, len(posts), POSTS_AT_ONCE):
-            yield from self._answer_together(start, posts[start : start + POSTS_AT_ONCE])
+        for start, end in itertools.pairwise(_cuts(posts)):
+            yield from self._answer_together(start, posts[start:end])
 
     def _answer_together(self, first_index: int, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         encoded: list[EncodedRequest] = []
@@ -128,13 +135,12 @@ class TransformersEngine:
 
     def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[EncodedRequest | Exception]:
         """Tokenise a post's requests; its picture is encoded once."""
-        features: torch.Tensor | None = None
+        own: dict[int, tuple[Picture, torch.Tensor]] = {}
         for request_index, request in enumerate(post.requests):
             try:
                 token_inputs, picture_inputs = self._tokenise(request, post.image)
-                if picture_inputs and features is None:
-                    features = self._encode_picture(picture_inputs)
-                if features is not None:
+                features = self._encode_pictures(request, post.image, picture_inputs, own)
+                if features:
                     picture_inputs = {name: x for name, x in picture_inputs.items() if "pixel" not in name}
                 yield EncodedRequest(
                     post_index,
@@ -142,8 +148,9 @@ class TransformersEngine:
                     request.max_new_tokens,
                     token_inputs,
                     picture_inputs,
-                    features if request.with_image else None,
+                    features,
                     self._label_tokens(request, token_inputs),
+                    tuple(map(id, request.example_pictures)),
                 )
             except Exception as error:
                 recover_or_exit(error)
@@ -158,19 +165,22 @@ class TransformersEngine:
             raise ValueError(f"model {self._entry.name!r} sees no pictures, but the request shows one")
         if request.with_image and picture is None:
             raise ValueError("the request shows a picture, but the post has none")
-        text = loaded.wrapper.wrap(request.prompt, request.with_image)
-        self._check_text(text, request.with_image)
+        text = loaded.wrapper.wrap(request.pieces)
+        shown = [*request.example_pictures, picture] if request.with_image and picture is not None else []
+        self._check_text(text, len(shown))
         add_special_tokens = loaded.wrapper.add_special_tokens
         if loaded.processor is None:
             inputs = loaded.tokenizer(text, return_tensors="pt", add_special_tokens=add_special_tokens)
         else:
             # As a PIL picture: from an array, processors guess which axis holds the channels.
-            pictures = {"images": [Image.fromarray(picture)]} if request.with_image and picture is not None else {}
+            # One list a prompt: some processors would spread a flat one over the prompts.
+            images = [Image.fromarray(pixels) for pixels in shown]
+            pictures = {"images": [images] if len(images) > 1 else images} if images else {}
             inputs = loaded.processor(
                 text=[text], return_tensors="pt", add_special_tokens=add_special_tokens, **pictures
             )
         ids = inputs["input_ids"]
-        self._check_length(ids.shape[1], request.max_new_tokens)
+        self._check_length(ids.shape[1], request.max_new_tokens, len(request.example_pictures))
         if request.with_image and loaded.image_token_id is not None and loaded.image_token_id not in ids:
             raise ValueError("the checkpoint's processor left no place for the picture in the prompt")
         if not request.with_image:
@@ -190,21 +200,22 @@ class TransformersEngine:
     ) -> dict[str, tuple[int, ...]] | None:
         if not request.labels:
             return None
-        tokens = self._labels.tokens(self._loaded.wrapper.wrap(request.prompt, request.with_image), request.labels)
+        tokens = self._labels.tokens(self._loaded.wrapper.wrap(request.pieces), request.labels)
         self._check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
         return tokens
 
-    def _check_text(self, text: str, with_image: bool) -> None:
-        """Refuse a prompt in which the post's text became a control token."""
+    def _check_text(self, text: str, pictures: int) -> None:
+        """Refuse a prompt in which the post's text became a control token, or a picture got no place."""
         found = self._loaded.wrapper.control_tokens(text)
-        expected = self._loaded.frame_control_tokens[with_image]
+        frame = self._loaded.frame_control_tokens
+        expected = frame[False] + (pictures * (frame[True] - frame[False]) if pictures else 0)
         if found != expected:
             raise ValueError(
                 f"the prompt holds {found} control tokens where the model's frame has {expected}: "
                 "the post's text spells one in a way that could not be made harmless"
             )
 
-    def _check_length(self, prompt_tokens: int, max_new_tokens: int) -> None:
+    def _check_length(self, prompt_tokens: int, max_new_tokens: int, example_pictures: int = 0) -> None:
         """Refuse a prompt that does not fit: nothing is cut silently."""
         answered_apart = self._loaded.text_model.config.is_encoder_decoder
         context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
@@ -212,23 +223,46 @@ class TransformersEngine:
             raise ValueError(
                 f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
                 f"{asked}: more than the context of {context} tokens"
+                + (f"; {example_pictures} example pictures are part of it, so take fewer" if example_pictures else "")
             )
 
+    def _encode_pictures(
+        self,
+        request: Request,
+        picture: Picture | None,
+        inputs: dict[str, torch.Tensor],
+        own: dict[int, tuple[Picture, torch.Tensor]],
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the features of a request's pictures, each encoded once; none where this architecture takes pixels."""
+        if not inputs or picture is None or not self._loaded.takes_encoded_pictures:
+            return ()
+        shown = (*request.example_pictures, picture)
+        if len(shown) > 1 and any(len(tensor) != len(shown) for tensor in inputs.values()):
+            return self._encode(inputs, len(shown))  # patches of all pictures along one axis
+        features = []
+        for place, pixels in enumerate(shown):
+            known = own if pixels is picture else self._examples
+            if id(pixels) not in known:
+                one = {name: x[place : place + 1] for name, x in inputs.items()} if len(shown) > 1 else inputs
+                encoded = self._encode(one, 1)
+                if not encoded:
+                    return ()
+                known[id(pixels)] = pixels, encoded[0]  # with the pixels, so that no other picture gets their id
+            features.append(known[id(pixels)][1])
+        return tuple(features)
+
     @torch.inference_mode()
-    def _encode_picture(self, picture_inputs: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """Return the picture's features, or None where this architecture cannot be given them."""
-        if not self._loaded.takes_encoded_pictures:
-            return None
+    def _encode(self, picture_inputs: dict[str, torch.Tensor], pictures: int) -> tuple[torch.Tensor, ...]:
+        """Return each picture's features, or nothing where this architecture cannot be given them."""
         model = self._loaded.model
         outputs = model.base_model.get_image_features(**self._to_device(picture_inputs), return_dict=True)
         features: Any = outputs.pooler_output
-        # Exactly one tensor for the one picture, and nothing beside it that the language model would need.
+        # Exactly one tensor for each picture, and nothing beside it that the language model would need.
         beside = set(outputs.keys()) - {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
-        if beside or not isinstance(features, list | tuple) or len(features) != 1:
+        if beside or not isinstance(features, list | tuple) or len(features) != pictures:
             self._loaded.takes_encoded_pictures = False
-            return None
-        encoded: torch.Tensor = features[0]
-        return encoded
+            return ()
+        return tuple(features)
 
     @torch.inference_mode()
     def _continue_prefixes(self, families: Sequence[Family]) -> list[list[Answer]]:
@@ -238,7 +272,7 @@ class TransformersEngine:
         prefixes = prefix_inputs(families, pad)
         prefilled = self._loaded.model.generate(
             **self._to_device(prefixes),
-            **_encoded_pictures([family.requests[0] for family in families]),
+            **_encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families),
             generation_config=self._loaded.greedy(max_new_tokens=1, with_cache=True),
         )
         requests = [(row, request) for row, family in enumerate(families) for request in family.requests]
@@ -253,7 +287,11 @@ class TransformersEngine:
             rows = [requests[position][0] for position in batch]
             inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)
             given = {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)}
-            new_tokens = self._generate(given, sizes[batch[0]].new_tokens)
+            behind = _encoded_pictures(
+                request.picture_features[families[row].prefix_pictures :]
+                for row, request in (requests[position] for position in batch)
+            )
+            new_tokens = self._generate({**given, **behind}, sizes[batch[0]].new_tokens)
             scores = self._labels.scores(self._loaded.model, given, [requests[position][1] for position in batch])
             latency_s = time.perf_counter() - started
             for position, row, tokens, of_labels in zip(batch, rows, new_tokens, scores, strict=True):
@@ -265,7 +303,10 @@ class TransformersEngine:
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
         started = time.perf_counter()
-        inputs = {**self._to_device(stack(requests, self._loaded.pad_token_id)), **_encoded_pictures(requests)}
+        inputs = {
+            **self._to_device(stack(requests, self._loaded.pad_token_id)),
+            **_encoded_pictures(request.picture_features for request in requests),
+        }
         inputs |= self._labels.new_cache(requests)
         new_tokens = self._generate(inputs, requests[0].max_new_tokens)
         scores = self._labels.scores(self._answering(inputs), inputs, requests)
@@ -316,13 +357,25 @@ class TransformersEngine:
         }
 
 
-def _encoded_pictures(requests: Sequence[EncodedRequest]) -> dict[str, Any]:
-    """Return the argument that gives ``generate`` the pictures' features, a picture a request, or none."""
-    features: Any = [request.picture_features for request in requests]
-    if features[0] is None:
+def _encoded_pictures(rows: Iterable[tuple[torch.Tensor, ...]]) -> dict[str, Any]:
+    """Return the argument that gives ``generate`` the pictures' features, row by row and in order, or none."""
+    features: Any = [encoded for row in rows for encoded in row]
+    if not features:
         return {}
     outputs = transformers.modeling_outputs.BaseModelOutputWithPooling(pooler_output=features)
     return {"mm_encoder_outputs": {"image": outputs}}
+
+
+def _cuts(posts: Sequence[PreparedPost]) -> list[int]:
+    """Return where a sequence of posts is cut so that each part has at most so many posts and example pictures."""
+    cuts, shown = [0], 0
+    for place, post in enumerate(posts):
+        examples = sum(len(request.example_pictures) for request in post.requests)
+        if place > cuts[-1] and (place - cuts[-1] == POSTS_AT_ONCE or shown + examples > EXAMPLES_AT_ONCE):
+            cuts.append(place)
+            shown = 0
+        shown += examples
+    return [*cuts, len(posts)] if posts else []
 
 
 def _failed(post_index: int, request_index: int, error: Exception) -> Answer:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
+
+Style = Literal["plain", "parts", "inline"]
+"""What a template is given: one string, a list of texts and pictures, or a list with one text and tokens inside it."""
 
 _PROBE = "What is this?"
 
 
 class PromptWrapper:
-    """Puts a rendered prompt into the frame that a checkpoint was trained with, the picture first.
+    """Puts a rendered prompt into the frame that a checkpoint was trained with, each picture in its place.
+
+    A prompt comes in pieces, with a picture between each two: ``["", question]`` shows one picture before the question.
+    A template that moves several pictures together is given their tokens inside the text instead.
 
     Post text is written by strangers. Where it spells a control token of the checkpoint (``<|im_end|>``, ``<image>``,
     ``</s>``), a space goes in after the token's first character, so that the tokenizer reads plain text; nothing else
@@ -43,18 +50,23 @@ class PromptWrapper:
         self._template = None if template == "chat" else template
         if self._template is not None and "{prompt}" not in self._template:
             raise ValueError(f"prompt_template {template!r} has no {{prompt}}: use 'chat' or a format string with it")
-        self._styles: dict[bool, Literal["plain", "parts"]] = {}
+        self._styles: dict[bool, Style] = {}
         if self._template is None:
             for with_image in (False, True) if processor is not None else (False,):
                 self._styles[with_image] = self._find_style(with_image)
-        framed = self.wrap(_PROBE, with_image=False)
+        self._style_of_several: Style = "plain" if self._styles.get(True) == "plain" else self._find_order()
+        framed = self.wrap([_PROBE])
         begins = bool(tokenizer.bos_token) and framed.startswith(tokenizer.bos_token)
         is_chat_without_processor = self._template is None and processor is None
         self.add_special_tokens = not (begins or is_chat_without_processor)
 
-    def wrap(self, prompt: str, with_image: bool) -> str:
-        """Return the whole prompt as text; a picture stands in it as the checkpoint's picture token."""
-        return self._frame(self._split(prompt), with_image)
+    def wrap(self, pieces: Sequence[str]) -> str:
+        """Return the whole prompt as text; a picture stands in it as the checkpoint's picture token.
+
+        Args:
+            pieces: The prompt, cut where a picture stands.
+        """
+        return self._frame([self._split(piece) for piece in pieces])
 
     def _split(self, prompt: str) -> str:
         return self._control_pattern.sub(_split_token, prompt)
@@ -69,7 +81,7 @@ class PromptWrapper:
         if self._template is not None:
             return None
         style, answer = self._styles[False], _PROBE[::-1]
-        user = self._messages(style, _PROBE, with_image=False)
+        user = self._messages(style, [_PROBE])
         content: Any = answer if style == "plain" else [{"type": "text", "text": answer}]
         try:
             text = self._renderer.apply_chat_template(
@@ -80,33 +92,56 @@ class PromptWrapper:
         tail = self._tokenizer.encode(text.rpartition(answer)[2], add_special_tokens=False)
         return tail[0] if tail and tail[0] in self._control_ids else None
 
-    def _frame(self, text: str, with_image: bool) -> str:
-        if self._template is not None:
-            return self._template.format(prompt=text, image=self._image_token if with_image else "")
-        return self._render(self._styles[with_image], text, with_image)
+    def _frame(self, pieces: Sequence[str]) -> str:
+        if self._template is None:
+            style = self._style_of_several if len(pieces) > 2 else self._styles[len(pieces) > 1]
+            return self._render(style, pieces)
+        first = pieces[:-1] == [""]  # the one place that a format string knows
+        text = pieces[-1] if first else self._inline(pieces)
+        return self._template.format(prompt=text, image=self._image_token if first else "")
 
-    def _render(self, style: Literal["plain", "parts"], text: str, with_image: bool) -> str:
-        messages = self._messages(style, text, with_image)
+    def _inline(self, pieces: Sequence[str]) -> str:
+        return f"{self._image_token}\n".join(pieces)
+
+    def _render(self, style: Style, pieces: Sequence[str]) -> str:
+        messages = self._messages(style, pieces)
         return str(self._renderer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
-    def _messages(self, style: Literal["plain", "parts"], text: str, with_image: bool) -> list[dict[str, Any]]:
+    def _messages(self, style: Style, pieces: Sequence[str]) -> list[dict[str, Any]]:
         if style == "plain":
-            return [{"role": "user", "content": f"{self._image_token}\n{text}" if with_image else text}]
-        picture = [{"type": "image"}] if with_image else []
-        return [{"role": "user", "content": [*picture, {"type": "text", "text": text}]}]
+            return [{"role": "user", "content": self._inline(pieces)}]
+        texts = [self._inline(pieces)] if style == "inline" else pieces
+        parts: list[dict[str, Any]] = []
+        for number, text in enumerate(texts):
+            parts += [{"type": "image"}] if number else []
+            parts += [{"type": "text", "text": text}] if text else []
+        return [{"role": "user", "content": parts}]
 
-    def _find_style(self, with_image: bool) -> Literal["plain", "parts"]:
+    def _find_order(self) -> Style:
+        """Try whether the template leaves several pictures where they are; LLaVA-v1.5's puts them before all text."""
+        if True not in self._styles:
+            return "parts"
+        texts = ("before", "between", "behind")
+        try:
+            rendered = self._render("parts", texts)
+        except Exception:  # a template may refuse what it was not written for
+            return "inline"
+        at = [rendered.find(text) for text in texts]
+        gaps = [rendered[at[i] + len(texts[i]) : at[i + 1]] for i in (0, 1)]
+        return "parts" if -1 not in at and at == sorted(at) and all(gap.strip() for gap in gaps) else "inline"
+
+    def _find_style(self, with_image: bool) -> Style:
         """Try how the template takes a message: processors' templates want a list of parts, tokenizers' a string."""
-        styles: tuple[Literal["plain", "parts"], ...] = ("parts", "plain") if self._image_token else ("plain", "parts")
+        styles: tuple[Style, ...] = ("parts", "plain") if self._image_token else ("plain", "parts")
         failures = []
         for style in styles:
             try:
-                text = self._render(style, _PROBE, with_image)
+                text = self._render(style, ["", _PROBE] if with_image else [_PROBE])
             except Exception as error:
                 failures.append(f"{style}: {error}")
                 continue
             # A template for strings prints a list of parts as Python does; some templates drop what they do not know.
-            shows_picture = not with_image or text != self._render(style, _PROBE, with_image=False)
+            shows_picture = not with_image or text != self._render(style, [_PROBE])
             if text.count(_PROBE) == 1 and "'type'" not in text and shows_picture:
                 return style
             failures.append(f"{style}: gave {text[:200]!r}")

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mmsoc_ray.data import Storage, read_targets
 from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
+from mmsoc_ray.engines.protocol import Picture
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.rounds import next_round
@@ -26,13 +27,21 @@ class UnitAnswerer:
     Args:
         run_id: The run.
         answerer: The model, as the plan resolved it.
-        engine_of: Gives the engine for a dataset (a baseline has one for each).
+        engines: The engine for a dataset (a baseline has one for each).
+        example_pictures: Decoded example pictures by the digest of their files.
     """
 
-    def __init__(self, run_id: str, answerer: Answerer, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        answerer: Answerer,
+        engines: Mapping[str, Engine],
+        example_pictures: Mapping[str, Picture] | None = None,
+    ) -> None:
         self._run_id = run_id
         self._answerer = answerer
         self._engines = engines
+        self._example_pictures = example_pictures or {}
 
     def __call__(self, unit: PreparedUnit) -> pa.Table:
         """Return the predictions of a unit: a row of ``PREDICTION_SCHEMA`` per request, none missing, none twice.
@@ -61,7 +70,7 @@ class UnitAnswerer:
     def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
         """Answer the requests of one round, a row each."""
         rows = [_unanswered(request) for request in unit.requests]
-        posts, positions = unit.askable()
+        posts, positions = unit.askable(self._example_pictures)
         engine = self._engines[unit.requests[0]["dataset"]]
         if posts:
             for position, answer in _answers(engine, posts, positions):
@@ -117,6 +126,7 @@ def open_answerer(
     *,
     threads: int | None,
     tasks: Mapping[str, Task] = TASKS,
+    example_pictures: Mapping[str, Picture] | None = None,
 ) -> UnitAnswerer:
     """Load the model of an actor, on the node where the actor runs.
 
@@ -127,6 +137,7 @@ def open_answerer(
         fit: For a baseline: dataset to the manifest of the split that it is fitted on.
         threads: Threads with which an engine on the CPU computes.
         tasks: For a baseline: the tasks that it is asked, by name.
+        example_pictures: Decoded example pictures by the digest of their files.
 
     Raises:
         RuntimeError: Where the checkpoint on this node is another than the planned one.
@@ -147,7 +158,7 @@ def open_answerer(
         }
         return UnitAnswerer(run_id, answerer, engines)
     if entry.engine == "endpoint":
-        return UnitAnswerer(run_id, answerer, _SameForAll(open_engine(entry)))
+        return UnitAnswerer(run_id, answerer, _SameForAll(open_engine(entry)), example_pictures)
     checkpoint = resolve_checkpoint(entry)
     found = model_digest(checkpoint)
     if found != answerer.model_digest:
@@ -157,7 +168,7 @@ def open_answerer(
             f"since, pull it again"
         )
     engine = open_engine(dataclasses.replace(entry, dtype=answerer.dtype or "auto"), checkpoint, threads=threads)
-    return UnitAnswerer(run_id, answerer, _SameForAll(engine))
+    return UnitAnswerer(run_id, answerer, _SameForAll(engine), example_pictures)
 
 
 class _SameForAll(dict[str, Engine]):

@@ -13,6 +13,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
+from mmsoc_ray.tasks import with_examples
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,14 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
     }
 
 
-def _examples(question: Question) -> dict[str, str]:
-    shown = [[example.post_key, example.prompt, example.answer] for example in question.examples]
-    return {"examples": digest(shown)} if shown else {}
+def _examples(question: Question) -> dict[str, Any]:
+    shown = [
+        [example.post_key, example.prompt, example.answer, *([example.image_sha256] if example.image_sha256 else [])]
+        for example in question.examples
+    ]
+    pictures = [example.image_sha256 for example in question.examples if example.image_sha256]
+    places = {"example_images": pictures, "places": list(with_examples("", question.examples)[1])} if pictures else {}
+    return {"examples": digest(shown), **places} if shown else {}
 
 
 def _own_labels(question: Question) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class CarefulAnswerer:
         Raises:
             EngineBrokenError: Where the engine gives up ``BROKEN_AFTER`` posts and has answered nothing.
         """
-        if not unit.askable()[0]:
+        if not _askable(unit):
             return self._answer(unit)
         if self._attempts.tries(unit.unit_id) < TRIES_TOGETHER:
             self._attempts.begin(unit.unit_id)
@@ -108,7 +108,7 @@ class CarefulAnswerer:
 
     def _alone(self, post: int, part: PreparedUnit) -> pa.Table | GivenUp:
         attempts = self._attempts
-        if not part.askable()[0]:
+        if not _askable(part):
             return self._answer(part)
         kept = attempts.kept(part.unit_id, post)
         if kept is not None:
@@ -144,3 +144,7 @@ class CarefulAnswerer:
 def broken(posts: int, error: str) -> str:
     """Return what is said of an engine that fails over everything."""
     return f"the engine failed over each of {posts} posts that it was asked alone and has answered nothing; {error}"
+
+
+def _askable(unit: PreparedUnit) -> bool:
+    return any(request["error"] is None for request in unit.requests)

@@ -246,6 +246,8 @@ def _key_of(row: Mapping[str, Any], question: Mapping[str, Any], answerer: Mappi
         image_sha256=row["image_sha256"],
         max_new_tokens=question["max_new_tokens"],
         labels=question.get("scored"),
+        example_images=question.get("example_images", ()),
+        places=question.get("places", ()),
     )
 
 

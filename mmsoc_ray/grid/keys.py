@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -26,6 +26,8 @@ def row_key(
     image_sha256: str | None,
     max_new_tokens: int,
     labels: Mapping[str, str] | None = None,
+    example_images: Sequence[str] = (),
+    places: Sequence[int] = (),
 ) -> str:
     """Return the content address of one answer.
 
@@ -40,6 +42,8 @@ def row_key(
         image_sha256: Digest of the picture that is shown, or None.
         max_new_tokens: Where the answer is cut.
         labels: Label to answer word where labels are scored; an answer without scores keeps the key that it had.
+        example_images: Digests of the example pictures that are shown, in order.
+        places: Where in the prompt all pictures stand; enters where example pictures are shown.
     """
     content = {
         "answerer": dict(answerer),
@@ -49,6 +53,8 @@ def row_key(
     }
     if labels is not None:
         content["labels"] = dict(labels)
+    if example_images:
+        content["example_images"] = {"sha256": list(example_images), "places": list(places)}
     if "fit" in answerer:
         content["task"] = task
     return digest(content)

@@ -138,11 +138,19 @@ class ModelPlan:
 
 @dataclass(frozen=True)
 class GridPlan:
-    """What a run of a grid will do, model by model."""
+    """What a run of a grid will do, model by model.
+
+    Attributes:
+        grid: The grid.
+        models: Its models.
+        limit: Only the first so many posts of each split.
+        example_pictures: Files of the example pictures by their digests, once examples are chosen.
+    """
 
     grid: Grid
     models: tuple[ModelPlan, ...]
     limit: int | None
+    example_pictures: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     def cells(self) -> dict[Cell, int]:
         """Return all cells, each with its number of posts."""
@@ -275,6 +283,8 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
+    if choice.several_pictures is not None:
+        overrides["several_pictures"] = "the grid says so" if choice.several_pictures else ""
     if choice.endpoint is not None:
         overrides["endpoint"] = Endpoint(**choice.endpoint.model_dump())
     return dataclasses.replace(entry, **overrides)

@@ -7,11 +7,46 @@ from rich.markup import escape
 from rich.table import Table
 
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
+from mmsoc_ray.models import Dtype
+
+_KINDS = ("cpus", "gpus")
+_CAPTION = (
+    "TP: tensor parallelism, GPUs over which each layer is split. GB: weights of one engine, in bfloat16 on GPUs and "
+    "in float32 on CPUs unless the model's dtype says otherwise; pictures and prompts come on top."
+)
 
 
 def plan_table(plan: GridPlan) -> RenderableType:
-    """Return the plan: what each dataset is asked, then what each model has to answer in each setting."""
-    return Group(_datasets(plan), "", _models(plan))
+    """Return the plan: what each dataset is asked, what each model answers in each setting, and what it takes."""
+    return Group(_datasets(plan), "", _models(plan), "", _resources(plan), *map(escape, remarks(plan)))
+
+
+def needs(model: ModelPlan) -> dict[str, str | float | int]:
+    """Return what a model's engine is and needs: weights in GB (10^9 bytes) in the dtype that it most likely gets."""
+    entry = model.entry
+    dtype: Dtype = entry.dtype if entry.dtype != "auto" else "bfloat16" if model.resources.gpus else "float32"
+    loads = entry.engine in ("transformers", "vllm")
+    return {
+        "engine": entry.engine,
+        "dtype": dtype if loads else "",
+        "weights_gb": round(entry.weights_gb(dtype), 1) if loads else 0.0,
+        "gpus_of_80_gb": entry.gpus,
+        "tensor_parallel": entry.tensor_parallel,
+    }
+
+
+def remarks(plan: GridPlan) -> list[str]:
+    """Return what stands in the way of a model: too few GPUs for its weights, or no address of its server."""
+    found = []
+    for model in plan.models:
+        entry, gpus = model.entry, model.resources.gpus
+        if 0 < gpus < entry.gpus:
+            found.append(f"{entry.name}: its weights want {entry.gpus} GPUs of 80 GB; resources.gpus is {gpus:g}")
+        if entry.engine == "endpoint" and entry.endpoint is None:
+            found.append(
+                f"{entry.name}: a server answers for it; name its address before a run (endpoint: {{url: ...}})"
+            )
+    return found
 
 
 def _datasets(plan: GridPlan) -> Table:
@@ -41,6 +76,23 @@ def _models(plan: GridPlan) -> Table:
             table.add_row(escape(model.entry.name), setting, *map("{:,}".format, _counts(model, setting)))
     cells, requests = len(plan.cells()), sum(model.requests for model in plan.models)
     table.add_row("all", "", f"{cells:,}", "", f"{requests:,}", style="bold")
+    return table
+
+
+def _resources(plan: GridPlan) -> Table:
+    table = Table(title="resources, one model at a time", title_justify="left", pad_edge=False, box=None)
+    table.caption, table.caption_justify = _CAPTION, "left"
+    table.add_column("model", style="bold", no_wrap=True)
+    table.add_column("engine", no_wrap=True)
+    for name in ("actors", "CPUs", "GPUs", "TP", "GB"):
+        table.add_column(name, justify="right")
+    for model in plan.models:
+        taken, need = model.resources, needs(model)
+        loaded = (str(need["tensor_parallel"]), f"{need['weights_gb']:.1f}") if need["weights_gb"] else ("", "")
+        counts = (str(taken.actors), f"{taken.actors * taken.cpus:g}", f"{taken.actors * taken.gpus:g}")
+        table.add_row(escape(model.entry.name), str(need["engine"]), *counts, *loaded)
+    most = [max(model.resources.actors * getattr(model.resources, kind) for model in plan.models) for kind in _KINDS]
+    table.add_row("most at a time", "", "", *(f"{count:g}" for count in most), style="bold")
     return table
 
 

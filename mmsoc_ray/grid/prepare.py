@@ -90,10 +90,11 @@ class _Preparer:
             error = words.error
         task = question.definition
         shown_as = base_setting(question.setting, sees_pictures=self._entry.sees_pictures)
-        prompt = with_examples(
+        prompt, places = with_examples(
             render(task, post, shown_as, variant=question.variant, words=words.text if words is not None else None),
             question.examples,
         )
+        example_images = [example.image_sha256 for example in question.examples if example.image_sha256]
         labels = dict(task.answers) if question.scored else None
         image_sha256 = shown.sha256 if with_image or self._baseline else None
         return {
@@ -112,11 +113,15 @@ class _Preparer:
                 image_sha256=image_sha256,
                 max_new_tokens=question.max_new_tokens,
                 labels=labels,
+                example_images=example_images,
+                places=places,
             ),
             "image_sha256": image_sha256,
             "prompt": prompt,
             "question": task.question(question.variant) if question.rounds > 1 else None,
             "with_image": with_image,
+            "example_images": example_images,
+            "places": list(places),
             "max_new_tokens": question.max_new_tokens,
             "labels": None if labels is None else list(labels.items()),
             "positive": task.positive,

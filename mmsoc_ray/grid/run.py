@@ -15,7 +15,7 @@ from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
-from mmsoc_ray.grid.examples import choose_examples
+from mmsoc_ray.grid.examples import choose_examples, write_pictures
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
@@ -247,6 +247,8 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
         resources=model.plan.resources,
         words_digest=run.words_digest,
     )
+    if todo:
+        write_pictures(run.root, run.folder, run.plan, model.plan.questions)
     requests = 0
     datasets = {unit.unit_id: unit.dataset for unit in todo}
     stream = functools.partial(stream_units, pipeline)

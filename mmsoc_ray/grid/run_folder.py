@@ -38,6 +38,10 @@ class RunFolder:
         """The plan, written first."""
         return f"{self.root}/plan.json"
 
+    def example_picture(self, sha256: str) -> str:
+        """File of an example picture as it came, named by its digest."""
+        return f"{self.root}/examples/{sha256}"
+
     def model(self, model: str, config: str) -> str:
         """Folder of one model's configuration."""
         return f"{self.root}/model={model}/config={config}"

@@ -28,6 +28,7 @@ from mmsoc_ray.grid.answer import open_answerer
 from mmsoc_ray.grid.answerer import Answerer
 from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, kept_alone
+from mmsoc_ray.grid.examples import load_pictures
 from mmsoc_ray.grid.executions import explained, kill_actors
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
@@ -180,6 +181,12 @@ class EngineActor:
             pipeline.fit,
             threads=threads,
             tasks={q.task: q.definition for questions in pipeline.questions.values() for q in questions},
+            example_pictures=load_pictures(
+                open_storage(pipeline.root_uri),
+                RunFolder(pipeline.run_id),
+                [q for questions in pipeline.questions.values() for q in questions],
+                max_side=pipeline.answerer.entry.max_picture_side,
+            ),
         )
         attempts.end_loading()
         self._answerer = CarefulAnswerer(answerer, attempts)

@@ -26,6 +26,8 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("prompt", pa.string()),
         pa.field("question", pa.string()),  # to be asked again, where there are several rounds
         pa.field("with_image", pa.bool_()),
+        pa.field("example_images", pa.list_(pa.string())),  # digests of the example pictures, in order
+        pa.field("places", pa.list_(pa.int32())),  # where in the prompt all pictures stand
         pa.field("max_new_tokens", pa.int32()),
         pa.field("labels", pa.map_(pa.string(), pa.string())),  # where they are scored
         pa.field("positive", pa.string()),  # the label that a row's score is of
@@ -82,8 +84,13 @@ class PreparedUnit:
         requests = tuple(from_bytes(row["requests"]).to_pylist())
         return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures)
 
-    def askable(self) -> tuple[list[PreparedPost], list[list[int]]]:
+    def askable(
+        self, example_pictures: Mapping[str, Picture] | None = None
+    ) -> tuple[list[PreparedPost], list[list[int]]]:
         """Return what an engine is asked: the posts with their requests that carry no error.
+
+        Args:
+            example_pictures: Decoded example pictures by the digest of their files.
 
         Returns:
             The posts, and for each of them the positions of its requests in ``requests``.
@@ -97,7 +104,7 @@ class PreparedUnit:
                 post_key=self.requests[asked[0]]["post_key"],
                 image=self.pictures.get(post),
                 image_sha256=next((s for i in asked if (s := self.requests[i]["image_sha256"])), None),
-                requests=tuple(_request(self.requests[i]) for i in asked),
+                requests=tuple(_request(self.requests[i], example_pictures or {}) for i in asked),
             )
             for post, asked in positions.items()
         ]
@@ -119,7 +126,7 @@ class PreparedUnit:
         }
 
 
-def _request(row: Mapping[str, Any]) -> Request:
+def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture]) -> Request:
     return Request(
         setting=row["setting"],
         task=row["task"],
@@ -128,6 +135,8 @@ def _request(row: Mapping[str, Any]) -> Request:
         max_new_tokens=row["max_new_tokens"],
         round=row["round"],
         labels=None if row["labels"] is None else dict(row["labels"]),
+        example_pictures=tuple(example_pictures[sha256] for sha256 in row["example_images"]),
+        places=tuple(row["places"]),
     )
 
 

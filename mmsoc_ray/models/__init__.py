@@ -3,13 +3,14 @@
 from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.checkpoints import checkpoint_digest, resolve_checkpoint
 from mmsoc_ray.models.digests import model_digest
-from mmsoc_ray.models.entry import Endpoint, EngineName, ModelEntry
+from mmsoc_ray.models.entry import Dtype, Endpoint, EngineName, ModelEntry
 from mmsoc_ray.models.packaged import CheckpointError
 from mmsoc_ray.models.registry import UnknownModelError, get_model, model_names
 from mmsoc_ray.models.weights import PulledWeights, checkpoint_address, locate_weights
 
 __all__ = [
     "CheckpointError",
+    "Dtype",
     "Endpoint",
     "EngineName",
     "ModelEntry",

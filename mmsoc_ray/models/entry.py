@@ -73,13 +73,15 @@ class ModelEntry:
         name: What a grid calls it, for example ``demo-llava``.
         family: Models that differ in size only share it.
         parameters_b: Parameters in billions. With three decimals counted on the architecture with the published sizes,
-            otherwise as the checkpoint's name says.
+            otherwise as its authors or the checkpoint's name say.
         checkpoint: Folder, ``s3://`` address of pulled weights, ``demo:<name>`` for a model assembled from packages, or
             hub id; empty where there is none.
         revision: Pinned hub commit; None where the checkpoint is a folder or assembled, or where no revision is known
             here: it is then resolved by ``mmsoc models pull`` and recorded.
         engine: How it answers.
         sees_pictures: Whether pictures can be shown to it.
+        several_pictures: Who says that it reads several pictures in one prompt: the examples of ``few_shot_<k>`` are
+            then shown with their pictures. Empty where it takes one, or where that is not known: they are then texts.
         settings: Settings that it can answer.
         dtype: ``auto`` is bfloat16 on GPUs and on CPUs with AMX, float32 on other CPUs, where bfloat16 is slower.
         prompt_template: ``chat`` uses the checkpoint's chat template; otherwise a format string with ``{image}`` and
@@ -103,6 +105,7 @@ class ModelEntry:
     checkpoint: str = ""
     revision: str | None = None
     sees_pictures: bool = False
+    several_pictures: str = ""
     settings: tuple[str, ...] = field(default=("zero_shot",))
     dtype: Dtype | Literal["auto"] = "auto"
     prompt_template: str = "chat"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.answerable import answerable, can_answer
 from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.families import PUBLISHED
 from mmsoc_ray.models.weights import checkpoint_address
 
 WITH_PICTURES = ("zero_shot", "text_only", "image_only", "with_ocr")
@@ -17,8 +20,8 @@ TEXT_ONLY = ("text_only", "with_ocr")
 def own_entry(name: str, checkpoint: str, *, settings: tuple[str, ...] | None = None) -> ModelEntry:
     """Return an entry for a checkpoint folder, local or pulled to ``s3://``, read off its ``config.json``.
 
-    A configuration with a part for vision sees pictures. The number of parameters is not known here and shows as 0
-    unless the grid states it.
+    A configuration with a part for vision sees pictures, and several in one prompt where a registered model of its
+    architecture does. The number of parameters is not known here and shows as 0 unless the grid states it.
 
     Raises:
         ConfigurationError: Where the folder has no readable ``config.json``, or a setting needs pictures that the model
@@ -40,6 +43,7 @@ def own_entry(name: str, checkpoint: str, *, settings: tuple[str, ...] | None = 
         engine="transformers",
         checkpoint=address,
         sees_pictures=sees_pictures,
+        several_pictures=_several_pictures(config) if sees_pictures else "",
         settings=WITH_PICTURES if sees_pictures else TEXT_ONLY,
         source=f"checkpoint folder {address.rpartition('/')[2]}",
     )
@@ -50,6 +54,11 @@ def own_entry(name: str, checkpoint: str, *, settings: tuple[str, ...] | None = 
                 f"answer in {setting!r}. Allowed: {', '.join(answerable(entry))}."
             )
     return entry
+
+
+def _several_pictures(config: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures") or ()
+    return next((e.several_pictures for e in PUBLISHED if e.architecture and e.architecture in architectures), "")
 
 
 def served_entry(name: str) -> ModelEntry:

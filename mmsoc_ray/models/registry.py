@@ -15,6 +15,7 @@ _ENTRIES = (
         engine="transformers",
         checkpoint="demo:llava",
         sees_pictures=True,
+        several_pictures="the architecture of LLaVA-v1.5; its projector was trained on prompts with one picture",
         settings=("zero_shot", "with_ocr", "text_only", "image_only"),
         max_picture_side=448,
         source="assembled by this project: DINOv2 ViT-S/14, a projector trained on drawn pictures "

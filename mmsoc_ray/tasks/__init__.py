@@ -1,7 +1,7 @@
 """The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
 from mmsoc_ray.tasks.classification import classification
-from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, right_answer, with_examples
+from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, example, right_answer, with_examples
 from mmsoc_ray.tasks.kinds import kind_metrics, kind_parser, kind_tokens
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
 from mmsoc_ray.tasks.parsing import (
@@ -51,6 +51,7 @@ __all__ = [
     "base_setting",
     "check_setting",
     "classification",
+    "example",
     "get_task",
     "improve_prompt",
     "kind_metrics",

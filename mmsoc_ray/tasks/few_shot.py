@@ -1,9 +1,11 @@
 """Few-shot examples: which posts are shown with their right answers, and how.
 
-Examples are texts. An engine is given one picture a request, the one that is asked about, so an example shows its
-poster's text and the words in its picture as the source transcribes them (``text_only``), and says that the picture is
-not shown. Models that could see several pictures get the same examples as all others. How MM-Soc would show examples
-was not found (it has no few-shot setting); choice, order and wording are ours.
+All models get the same examples. To a model that takes several pictures in a prompt, an example is shown as the post
+that is asked about is (``zero_shot``): its picture, then its text where the task's prompt speaks of it. To every other
+model it is a text: the poster's and the words in the picture as the source transcribes them (``text_only``), and a line
+that says that the picture is not shown. Examples come first and the post that is asked about last, so that all posts of
+a task share what stands before it. How MM-Soc would show examples was not found (it has no few-shot setting); choice,
+order and wording are ours.
 """
 
 from __future__ import annotations
@@ -27,11 +29,23 @@ class Example:
         post_key: The post.
         prompt: Its texts and the question.
         answer: What a model should have said.
+        image_sha256: Digest of its picture's file where that is shown, else None.
     """
 
     post_key: str
     prompt: str
     answer: str
+    image_sha256: str | None = None
+
+
+def example(task: Task, post: Post, variant: str = "official", *, image_sha256: str | None = None) -> Example:
+    """Return a post as an example: with its picture where a digest is given, else as a text.
+
+    Raises:
+        ValueError: As ``right_answer``.
+    """
+    prompt = render(task, post, "text_only" if image_sha256 is None else "zero_shot", variant=variant)
+    return Example(post.post_key, prompt, right_answer(task, post.targets.get(task.name, ())), image_sha256)
 
 
 def right_answer(task: Task, reference: Sequence[str]) -> str:
@@ -63,13 +77,12 @@ class ExampleChooser:
 
     Args:
         task: The task.
-        variant: Which of its prompts.
         count: Number of examples.
         seed: Another seed chooses other posts.
     """
 
-    def __init__(self, task: Task, variant: str, count: int, seed: int) -> None:
-        self._task, self._variant, self._count, self._seed = task, variant, count, seed
+    def __init__(self, task: Task, count: int, seed: int) -> None:
+        self._task, self._count, self._seed = task, count, seed
         self._best: dict[str, list[tuple[bool, str, Post]]] = {}
 
     def add(self, post: Post) -> None:
@@ -88,23 +101,25 @@ class ExampleChooser:
         best.sort(key=lambda ranked: ranked[:2])
         del best[self._count :]
 
-    def chosen(self) -> tuple[Example, ...]:
-        """Return the examples: fewer than wanted where the split has no more."""
+    def chosen(self) -> tuple[Post, ...]:
+        """Return the posts of the examples: fewer than wanted where the split has no more."""
         ranked = [(turn, *place) for best in self._best.values() for turn, place in enumerate(best)]
         taken = sorted(ranked, key=lambda place: place[:3])[: self._count]
-        return tuple(self._example(post) for *_, post in sorted(taken, key=lambda place: place[1:3]))
-
-    def _example(self, post: Post) -> Example:
-        prompt = render(self._task, post, "text_only", variant=self._variant)
-        return Example(post.post_key, prompt, right_answer(self._task, post.targets[self._task.name]))
+        return tuple(post for *_, post in sorted(taken, key=lambda place: place[1:3]))
 
 
-def with_examples(prompt: str, examples: Sequence[Example]) -> str:
-    """Return a prompt with examples before it; without examples the prompt itself."""
-    if not examples:
-        return prompt
-    shown = [
-        f"Example {number} (its picture is not shown):\n{example.prompt}\nAnswer: {example.answer}"
-        for number, example in enumerate(examples, start=1)
-    ]
-    return "\n\n".join([*shown, f"The post that is asked about:\n{prompt}"])
+def with_examples(prompt: str, examples: Sequence[Example]) -> tuple[str, tuple[int, ...]]:
+    """Return a prompt with examples before it, and where pictures belong in it.
+
+    Returns:
+        The text, and the places (in characters) of the pictures of the examples and of the post that is asked about, in
+        order. Where no example shows a picture, that of the asked post comes before everything, as without examples.
+    """
+    text, places = "", []
+    for number, shown in enumerate(examples, start=1):
+        text += f"Example {number}:\n" if shown.image_sha256 else f"Example {number} (its picture is not shown):\n"
+        if shown.image_sha256:
+            places.append(len(text))
+        text += f"{shown.prompt}\nAnswer: {shown.answer}\n\n"
+    text += "The post that is asked about:\n" if examples else ""
+    return text + prompt, (*places, len(text) if places else 0)

@@ -19,14 +19,42 @@ SENTENCE_MARKS = frozenset(".!?;:\n")
 PAUSES = frozenset(",()")
 OPTIONS = frozenset(("or", "/"))
 NEGATORS = frozenset(
-    ("not", "non", "never", "no", "nothing", "none", "neither", "nor", "hardly", "isnt", "arent", "doesnt", "dont")
+    (
+        *(
+            "not",
+            "non",
+            "un",
+            "anti",
+            "never",
+            "no",
+            "nothing",
+            "none",
+            "neither",
+            "nor",
+            "hardly",
+            "barely",
+            "without",
+            "nobody",
+        ),
+        *("isnt", "arent", "doesnt", "dont", "wouldnt", "lack", "lacks", "lacking", "devoid"),
+    )
 )
+NEGATING_PAIRS = frozenset(
+    (
+        *(("far", "from"), ("anything", "but"), ("rather", "than"), ("instead", "of"), ("opposite", "of")),
+        *((fail, to) for fail in ("fail", "fails", "failed", "failing") for to in ("to", "at")),
+    )
+)
+"""Two words that negate as one does; negated themselves ("never fails to be") they affirm."""
 NEGATION_REACH = 7
 """A negator works over so many words between it and the label, if all of them are among ``BETWEEN``."""
 _BETWEEN = (
-    "a all an any anything appear as at be being believe clearly considered contain content convey especially find "
-    "explicitly feel image in inherently intended is it meant meme necessarily news obviously of overly particularly "
-    "post quite really seem so that the think this to truly tweet very"
+    "a actually all an any anything appear are as at be being believe call called classed classified classify "
+    "clearly come consider considered contain content convey could deem deemed describe described especially even "
+    "exactly explicitly express feel find finds found generally image in inherently intended intrinsically is it "
+    "its look make meant meme necessarily news obviously of one overly overtly particularly perceived post "
+    "present promote quite read really regard regarded remotely s say see seem seen show so sound that the these "
+    "they think this to truly tweet typically very viewed way would"
 )
 BETWEEN = frozenset(_BETWEEN.split())
 MARKERS = frozenset(("answer", "label", "classification", "verdict", "category", "prediction", "conclusion"))
@@ -34,7 +62,10 @@ UNDECIDED = frozenset(("whether", "if"))
 """A label after one of these, as in "hard to say whether it is humorous", is no claim; it reaches as a negator does."""
 TO_THE_QUESTION = (("to", "the", "question"), ("to", "this", "question"), ("to", "your", "question"))
 """May stand between a marker and its link: "the answer to the question is no"."""
+THEREFORE = frozenset(("so", "thus", "hence", "therefore"))
 LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
+TRUTH = {"true": "yes", "false": "no", "1": "yes", "0": "no"}
+"""How JSON and the like say yes and no behind a label's name."""
 AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
 
 
@@ -122,6 +153,8 @@ def reading(output: str, words: LabelWords) -> Reading:
         if word and word not in SENTENCE_MARKS:
             current.append(word)
             continue
+        if word == "\n" and current in (["not"], ["non"]):  # a line break inside a label
+            continue
         if answered and current == ["question"] and word == ":":
             break
         if current and word != "?":
@@ -151,6 +184,23 @@ def is_reached(said: Tokens, at: int, reaching: frozenset[str]) -> bool:
     return False
 
 
+def is_negated(said: Tokens, at: int) -> bool:
+    """Whether a negator or a negating pair reaches a token; a pair that is negated itself does not negate."""
+    pairs = 0
+    before = at - 1
+    while before >= max(0, at - 1 - NEGATION_REACH):
+        if said[before] in NEGATORS:
+            return pairs % 2 == 0
+        if before and (said[before - 1], said[before]) in NEGATING_PAIRS:
+            pairs += 1
+            before -= 2
+            continue
+        if said[before] not in BETWEEN:
+            break
+        before -= 1
+    return pairs % 2 == 1
+
+
 def mentions(said: Tokens, words: LabelWords) -> frozenset[str]:
     """Return the labels that a sentence claims.
 
@@ -168,7 +218,7 @@ def mentions(said: Tokens, words: LabelWords) -> frozenset[str]:
         after = at + length
         is_option = (at > 0 and said[at - 1] in OPTIONS) or (after < len(said) and said[after] in OPTIONS)
         if not is_option and not is_reached(said, at, UNDECIDED):
-            meant = words.opposite.get(label) if is_reached(said, at, NEGATORS) else label
+            meant = words.opposite.get(label) if is_negated(said, at) else label
             if meant is not None:
                 found.add(meant)
         at = after
@@ -221,15 +271,33 @@ def announced(answer: Reading, words: LabelWords) -> frozenset[str] | None:
     return union(found)
 
 
+def told(said: Tokens) -> str | None:
+    """Return the yes or no that stands behind a label and a colon, also as JSON says it; empty for another number."""
+    if said[0] in TRUTH and (len(said) == 1 or said[1] in PAUSES):
+        return TRUTH[said[0]]
+    if said[0].isdecimal():
+        return ""
+    spoken = spoken_yes_no(said)
+    return spoken[0] if spoken else None
+
+
 def named(answer: Reading, words: LabelWords) -> frozenset[str] | None:
-    """Find labels that are answered by yes or no one by one: "hateful: no", "positive: no, neutral: yes"."""
+    """Find labels that are answered one by one: "hateful: no", "positive: no, neutral: yes", ``{"hateful": false}``.
+
+    A label with another number than 0 and 1, as in "positive: 0.2", claims nothing.
+    """
     found: list[frozenset[str]] = []
     for index, said in enumerate(answer.sentences[:-1]):
-        match = form_at(said, 0, words)
-        spoken = spoken_yes_no(answer.sentences[index + 1])
-        if match is None or match[1] != len(said) or answer.marks[index] != ":" or spoken is None:
+        if answer.marks[index] != ":":
             continue
-        meant = match[0] if spoken[0] == "yes" else words.opposite.get(match[0])
+        # "positive: no, neutral: yes" has the next label behind the last answer.
+        start = max((at + 1 for at, word in enumerate(said) if word in PAUSES), default=0)
+        head = said[start + (said[start : start + 1] == ["is"]) :]
+        match = form_at(head, 0, words)
+        value = told(answer.sentences[index + 1])
+        if match is None or match[1] != len(head) or value is None:
+            continue
+        meant = {"yes": match[0], "no": words.opposite.get(match[0])}.get(value)
         found.append(frozenset() if meant is None else frozenset((meant,)))
     return frozenset().union(*found) if found else None  # of three labels one denied decides: nothing is claimed
 
@@ -249,6 +317,17 @@ def leading(answer: Reading, words: LabelWords) -> frozenset[str] | None:
     if answer.sentences and opening(answer.sentences[0], words):
         return claims(answer.sentences[0], words)
     return None
+
+
+def concluded(answer: Reading, words: LabelWords) -> frozenset[str] | None:
+    """Find a yes or a no that is drawn as a conclusion, as in "it only quotes one, so no"."""
+    found: list[frozenset[str]] = []
+    for said in answer.sentences:
+        last = said[max((at + 1 for at, word in enumerate(said) if word in PAUSES), default=0) :]
+        begun = opening(last[1:], words) if last and last[0] in THEREFORE else None
+        if begun and begun[1] == len(last) - 1:
+            found.append(frozenset((begun[0],)))
+    return union(found)
 
 
 def refusal(answer: Reading, words: LabelWords) -> frozenset[str] | None:
@@ -281,6 +360,7 @@ LABEL_RULES = (
     LabelRule("named", "Humorous: no. It is a plain statement.", named),
     LabelRule("alone", "No.\nThe picture may be humorous to some.", alone),
     LabelRule("leading", "Yes, this meme is funny. It is not humorous to everyone.", leading),
+    LabelRule("concluded", "It only quotes a humorous man, so no.", concluded),
     LabelRule("refusal", "I'm sorry, but I cannot judge whether a person is humorous.", refusal),
     LabelRule("mentioned", "I do not think that this meme is humorous, since nothing happens.", mentioned),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,13 +13,18 @@ from mmsoc_ray.tasks.text import bare, fold_quotes, is_refusal, names_picture
 ParsePolicy = Literal["strict", "lenient"]
 """``strict`` takes only what the prompt asked for; ``lenient`` also what models really say."""
 
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 """Raised when a parser reads some answer otherwise: a finished run is then scored anew, from the answers it has."""
 
 MAX_TAGS = 100
 MAX_TAG_CHARACTERS = 64
 LIST_NUMBER = re.compile(r"^\s*\d{1,3}[.)]\s")
-TAG_PREFIXES = ("tags:", "tag:", "answer:", "keywords:")
+TAG_PREFIX = re.compile(r"[^,\n]{0,60}?\b(?:tags?|keywords?|hashtags?|answer)\b[^,\n:]{0,20}:", re.IGNORECASE)
+"""What leads up to a list of tags: ``Tags:``, ``Here are the tags:``, ``{"tags":``."""
+
+TAG_SEPARATORS = ("\n", ";", "|", " #", "，", "、", "；", "،", "؛")
+NO_TEXT = re.compile(r"(?:there (?:is|are)|there's|i see|i can see)?\s?no (?:\w+ )?(?:text|words)\b", re.IGNORECASE)
+"""How an answer begins that says that nothing stands in a picture."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,10 @@ class LabelParser:
 def normalise_tag(tag: str) -> str:
     """Return a tag in the form in which tags are compared: ``"French-Open"`` and ``french open`` are the same."""
     spaced = fold_quotes(tag).replace("-", " ").replace("_", " ").casefold()
-    return " ".join(spaced.split()).strip("\"'`#*.•[](){} ")
+    short = " ".join(spaced.split())
+    # Of more characters it is no tag, and normalising hostile runs of combining marks takes quadratic time.
+    composed = unicodedata.normalize("NFKC", short) if len(short) <= 4 * MAX_TAG_CHARACTERS else short
+    return composed.strip("\"'`#*.•[](){} ")
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,8 @@ class TagParser:
     """Reads tags: split at commas and normalised, each once, at most ``MAX_TAGS`` of ``MAX_TAG_CHARACTERS``.
 
     The 62 names of MM-Soc's vocabulary are not known here, so a tag is any short text. ``lenient`` also splits at
-    line ends and semicolons, drops a leading ``Tags:`` and list marks, and finds a refusal; ``strict`` takes commas
-    only. An answer without any tag is unparsed.
+    ``TAG_SEPARATORS``, drops what leads up to the tags (``TAG_PREFIX``), list marks and an "and" before the last, and
+    finds a refusal; ``strict`` takes commas only. An answer without any tag is unparsed.
     """
 
     def __call__(self, output: str, policy: ParsePolicy = "lenient") -> Parsed:
@@ -100,11 +109,12 @@ class TagParser:
         if policy == "lenient":
             if is_refusal(text):
                 return Parsed(None, refused=True, rule="refusal")
-            for prefix in TAG_PREFIXES:
-                if text[: len(prefix)].casefold() == prefix:
-                    text = text[len(prefix) :]
-            for separator in ("\n", ";", "，", "、", "；"):
+            prefix = TAG_PREFIX.match(text)
+            text = text[prefix.end() :] if prefix else text
+            for separator in TAG_SEPARATORS:
                 text = text.replace(separator, ",")
+            before, comma, last = text.rpartition(",")
+            text = before + comma + (last.lstrip().removeprefix("and ") if comma else last)
         tags: dict[str, None] = {}
         for piece in text.split(","):
             short = piece if len(piece) <= 4 * MAX_TAG_CHARACTERS else ""
@@ -120,24 +130,36 @@ class TagParser:
 class QuotedTextParser:
     """Reads the words in a picture: what stands in double quotes, as the prompt asks.
 
-    ``lenient``: several quoted parts are joined by a space, a quote that is never closed runs to the end, and an
-    answer without double quotes counts whole. ``strict``: the whole answer must be one quoted part.
+    ``lenient``: several quoted parts are joined by a space (names of JSON's fields left out), a quote that is opened
+    and never closed runs to the end, and an answer without double quotes counts whole, without single quotes around it;
+    one that says that there is no text is the empty text. ``strict``: the whole answer must be one quoted part.
     """
 
     def __call__(self, output: str, policy: ParsePolicy = "lenient") -> Parsed:
         """Read the text; explicit empty quotes are an answer, an empty answer is unparsed."""
         text = fold_quotes(output).strip()
-        parts = text.split('"')
         if policy == "strict":
+            parts = text.split('"')
             whole = len(parts) == 3 and not parts[0] and not parts[2]
             return Parsed((parts[1].strip(),), rule="quoted") if whole else Parsed(None, rule="not_quoted")
-        if len(parts) > 1:
-            quoted = (part.strip() for part in parts[1::2])
-            return Parsed((" ".join(part for part in quoted if part),), rule="quoted")
+        parts = text.replace('\\"', "'").split('"')
+        is_json = text.removeprefix("```json").lstrip().startswith("{")
+        # 5" is no opening quote.
+        if len(parts) > 2 or (len(parts) == 2 and (not parts[0] or not parts[0][-1].isalnum())):
+            values = [
+                part.strip()
+                for part, behind in zip(parts[1::2], [*parts[2::2], ""], strict=False)
+                if not (is_json and behind.lstrip().startswith(":"))
+            ]
+            return Parsed((" ".join(filter(None, values)),), rule="quoted")
         if not text:
             return Parsed(None, rule="empty")
+        if NO_TEXT.match(text):
+            return Parsed(("",), rule="no_text")
         if is_refusal(text) and names_picture(text):
             return Parsed(None, refused=True, rule="refusal")
+        if len(text) > 2 and text[0] == text[-1] == "'":
+            return Parsed((text[1:-1].strip(),), rule="single_quotes")
         return Parsed((text,), rule="whole_answer")
 
 

@@ -15,7 +15,7 @@ SETTINGS: dict[str, str] = {
 
 NUMBERED_SETTINGS: dict[str, str] = {
     "few_shot_<k>": "as zero_shot (text_only to a model that sees no pictures), after k posts of the fit split with "
-    "their texts and right answers, without their pictures",
+    "their right answers: their pictures to a model that takes several in a prompt, else their texts alone",
     "self_improve_<k>": "as zero_shot (text_only to a model that sees no pictures); then, for k rounds, the model's "
     "last answer is given back and the question asked again",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 DOUBLE_QUOTES = "“”„‟«»＂〝〞「」『』"
 SINGLE_QUOTES = "‘’‚‛`´＇‹›"
@@ -11,7 +12,19 @@ INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 _QUOTES = str.maketrans({**dict.fromkeys(DOUBLE_QUOTES, '"'), **dict.fromkeys(SINGLE_QUOTES, "'")})
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–−"), "-")
-_FOLD = {**_FULL_WIDTH, **_DASHES, ord("—"): " - ", ord("。"): ".", **dict.fromkeys(map(ord, INVISIBLE)), **_QUOTES}
+_FOLD = {
+    **_FULL_WIDTH,
+    **_DASHES,
+    ord("—"): " - ",
+    ord("。"): ".",
+    ord("="): ":",
+    ord("؟"): "?",
+    ord("،"): ",",
+    ord("؛"): ";",
+    ord("、"): ",",
+    **dict.fromkeys(map(ord, INVISIBLE)),
+    **_QUOTES,
+}
 
 # Words, or one mark that can end or join parts of a sentence. Every character is looked at once.
 _TOKEN = re.compile(r"[^\W_]+|[.!?;:,\n/()]| -(?= )")
@@ -20,6 +33,8 @@ _TOKEN = re.compile(r"[^\W_]+|[.!?;:,\n/()]| -(?= )")
 _TAG = re.compile(r"<[/|]?[A-Za-z_]{1,24}\|?>")
 
 SURROUNDING = "\"'*_.,:;!?()[]{}<>|~# \t\r\n"
+
+COMPOSED_CHARACTERS = 4096
 
 REFUSAL_WORDS = 40
 """A refusal opens an answer: only so many tokens are searched for one."""
@@ -52,9 +67,10 @@ def fold_quotes(text: str) -> str:
 def fold(text: str) -> str:
     """Return the text in one case, with ASCII quotes, hyphens and full-width forms, invisible characters removed.
 
-    Not a Unicode normalisation form: that is quadratic on hostile sequences of combining marks.
+    Composed (NFC) up to ``COMPOSED_CHARACTERS``: on hostile runs of combining marks that takes quadratic time.
     """
-    return text.translate(_FOLD).casefold()
+    composed = unicodedata.normalize("NFC", text) if len(text) <= COMPOSED_CHARACTERS else text
+    return composed.translate(_FOLD).casefold()
 
 
 def bare(text: str) -> str:

@@ -50,6 +50,19 @@ def test_prompt_and_picture_reach_the_server_and_its_answer_comes_back(url: str)
     assert (answer.prompt_tokens, answer.output_tokens, answer.finish_reason) == (4, 3, "stop")
 
 
+def test_example_pictures_reach_the_server_in_their_places(url: str) -> None:
+    examples = (np.zeros((4, 5, 3), np.uint8), np.zeros((6, 7, 3), np.uint8))
+    request = Request("few_shot_2", "humor", "onetwothree", True, 7, example_pictures=examples, places=(0, 3, 6))
+    engine = open_engine(entry(url))
+    posts = [PreparedPost(str(side), np.zeros((side, 9, 3), np.uint8), None, (request,)) for side in (2, 3)]
+    said = sorted(str(answer.output) for answer in engine.answer(posts))
+    assert "[(5, 4), (7, 6), (9, 2)] onetwothree" in said[0]
+    assert "[(5, 4), (7, 6), (9, 3)] onetwothree" in said[1]
+    body = json.loads(engine_module._body("m", request, ["a", "b", "c"]))
+    content = body["messages"][0]["content"]
+    assert [part.get("text") or part["image_url"]["url"] for part in content] == ["a", "one", "b", "two", "c", "three"]
+
+
 def test_many_requests_are_each_answered_once(url: str) -> None:
     prompts = [f"number {n}" for n in range(50)]
     assert [answer.output for answer in ask(entry(url), *prompts)] == [f"served t=0 n=9 [] {p}" for p in prompts]

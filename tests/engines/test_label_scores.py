@@ -168,7 +168,7 @@ def test_an_encoder_decoder_is_scored_by_its_decoder(make_tokenizer: Any) -> Non
     scorer = LabelScorer(loaded)
     prompts = [tokenizer(text, return_tensors="pt") for text in ("is this humorous?", "a longer question than that")]
     requests = [
-        EncodedRequest(at, 0, 4, {name: prompt[name] for name in NAMES}, {}, None, scorer.tokens("is it?", SENTIMENT))
+        EncodedRequest(at, 0, 4, {name: prompt[name] for name in NAMES}, {}, (), scorer.tokens("is it?", SENTIMENT))
         for at, prompt in enumerate(prompts)
     ]
     found = scorer.scores(model, stack(requests, 0), requests)
@@ -193,7 +193,7 @@ def test_scoring_changes_no_answer(llava_engine: TransformersEngine) -> None:
 
 
 def test_labels_have_several_tokens_of_different_number(text_engine: TransformersEngine) -> None:
-    prompt = text_engine._loaded.wrapper.wrap("x", with_image=False)
+    prompt = text_engine._loaded.wrapper.wrap(["x"])
     sizes = {len(tokens) for tokens in text_engine._labels.tokens(prompt, {**HUMOR, **SENTIMENT}).values()}
     assert len(sizes) > 2
 

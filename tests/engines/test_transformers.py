@@ -178,7 +178,7 @@ def test_an_answer_ends_at_the_end_of_turn(text_checkpoint: Path) -> None:
     engine = TransformersEngine(text_checkpoint, TEXT, threads=1, device="cpu")
     whole = answers(engine, [PreparedPost("p", None, None, (request("is this funny?"),))])[0, 0]
     # Let a token that the model gives in third place be the end token.
-    prompt = engine._loaded.wrapper.wrap("is this funny?", with_image=False)
+    prompt = engine._loaded.wrapper.wrap(["is this funny?"])
     ids = engine._loaded.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
     third = engine._loaded.model.generate(**ids, generation_config=engine._loaded.greedy(3))[0, -1].item()
     engine._loaded.end_token_ids = frozenset({third})
@@ -291,7 +291,7 @@ def test_many_posts_are_answered_in_groups(text_engine: TransformersEngine, monk
 def test_a_format_string_frames_the_prompt(llava_checkpoint: Path) -> None:
     entry = dataclasses.replace(LLAVA, prompt_template="USER: {image}\n{prompt} ASSISTANT:")
     engine = TransformersEngine(llava_checkpoint, entry, threads=1, device="cpu")
-    assert engine._loaded.wrapper.wrap("why?", with_image=True) == "USER: <image>\nwhy? ASSISTANT:"
+    assert engine._loaded.wrapper.wrap(["", "why?"]) == "USER: <image>\nwhy? ASSISTANT:"
     assert not any(answer.error for answer in answers(engine, picture_posts()).values())
 
 

@@ -55,6 +55,8 @@ def unit(keys: Sequence[str], *, setting: str = "text_only", unanswerable: Seque
             "prompt": f"{task}?",
             "question": f"{task}?",
             "with_image": False,
+            "example_images": [],
+            "places": [],
             "max_new_tokens": 4,
             "reference": [],
             "error": "PictureError: broken" if key in unanswerable else None,

@@ -93,9 +93,10 @@ def test_each_model_gets_the_gpus_that_its_entry_asks_for(plan: GridPlan) -> Non
     }
 
 
-def test_blip_answers_are_cut_where_mm_soc_cuts_them(plan: GridPlan) -> None:
+def test_answers_are_cut_where_mm_soc_cuts_them(plan: GridPlan) -> None:
     limits = {model.entry.name: {question.max_new_tokens for question in model.questions} for model in plan.models}
     assert limits["blip2-opt-2.7b"] == limits["instructblip-flan-t5-xl"] == {128}
+    assert limits["llama-adapter-v2-7b"] == {256}
     assert limits["llava-1.5-7b"] == {task.max_new_tokens for task in TASKS.values()}
 
 
@@ -108,6 +109,35 @@ def test_the_command_plans_it_with_posts_requests_and_resources(data, mmsoc, cap
     assert content["requests"]["llava-1.5-13b"] == 3 * requests
     assert content["resources"]["llava-1.5-13b"] == {"actors": 1, "cpus": 4.0, "gpus": 1.0, "threads": None}
     assert sum(cell["posts"] for cell in content["cells"]) == sum(content["requests"].values())
+    assert content["needs"]["llava-1.5-13b"] == {
+        "engine": "transformers",
+        "dtype": "bfloat16",
+        "weights_gb": 26.7,
+        "gpus_of_80_gb": 1,
+        "tensor_parallel": 1,
+    }
+    assert content["needs"]["majority"]["weights_gb"] == content["needs"]["llama-adapter-v2-7b"]["weights_gb"] == 0
+    (remark,) = content["remarks"]
+    assert remark.startswith("llama-adapter-v2-7b: a server answers for it; name its address")
+
+
+def test_the_plan_is_read_in_a_terminal_of_eighty_columns(data, mmsoc, capsys) -> None:
+    assert mmsoc("plan", FULL, "--data", data) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {tuple(line.split()) for line in lines}
+    assert ("instructblip-vicuna-13b", "transformers", "1", "4", "1", "1", "28.4") in rows
+    assert ("most", "at", "a", "time", "4", "1") in rows
+
+
+def test_a_model_with_too_few_gpus_for_its_weights_is_remarked_on(data, tmp_path, mmsoc, capsys) -> None:
+    grid = tmp_path / "grid.yaml"
+    models = "models:\n  qwen3-vl-32b: {resources: {gpus: 1}}\n  qwen2-vl-72b: {resources: {gpus: 4}}\n"
+    grid.write_text(f"name: g\ndata: {data}\ndatasets: {{politifact: }}\ntasks: {{misinformation: }}\n{models}")
+    assert mmsoc("plan", grid, "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["remarks"] == ["qwen3-vl-32b: its weights want 2 GPUs of 80 GB; resources.gpus is 1"]
+    assert content["needs"]["qwen2-vl-72b"]["tensor_parallel"] == 4
 
 
 def test_data_that_is_not_prepared_is_refused_with_the_remedy(tmp_path, mmsoc, capsys) -> None:

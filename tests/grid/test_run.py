@@ -189,8 +189,10 @@ def test_a_deleted_unit_is_the_only_one_done_again(copy, mmsoc):
     sums = next(copy.folder.glob("model=majority/config=*/checksums.json"))
     changed = {str(file.relative_to(copy.root)) for file in (lost, sums)}
     assert {name for name in before if after[name] != before[name]} == changed
-    (attempt,) = set(after) - set(before)
-    assert "/attempts/toy_memes-test-00000-00001/" in attempt
+    assert not set(before) - set(after)
+    attempts = [name.partition("/attempts/")[2] for name in set(after) - set(before)]
+    assert [name.split("/")[0] for name in attempts if "/try-" in name] == ["toy_memes-test-00000-00001"]
+    assert all(attempts)
 
 
 def test_a_lost_table_is_written_again_with_the_same_bytes(copy, mmsoc):

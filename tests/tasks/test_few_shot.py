@@ -1,5 +1,6 @@
 """Few-shot examples: which posts, in which order, in which words."""
 
+import itertools
 import random
 
 import pytest
@@ -7,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmsoc_ray.data import Post
-from mmsoc_ray.tasks import ExampleChooser, base_setting, check_setting, get_task, right_answer, shots, with_examples
+from mmsoc_ray.tasks import (
+    ExampleChooser,
+    base_setting,
+    check_setting,
+    example,
+    get_task,
+    render,
+    right_answer,
+    shots,
+    with_examples,
+)
 
 HUMOR = get_task("humor")
 
@@ -17,10 +28,10 @@ def post(number: int, label: str = "humorous", **fields: object) -> Post:
 
 
 def chosen(posts: list[Post], count: int, *, task: str = "humor", seed: int = 0) -> list[str]:
-    chooser = ExampleChooser(get_task(task), "official", count, seed)
+    chooser = ExampleChooser(get_task(task), count, seed)
     for each in posts:
         chooser.add(each)
-    return [example.post_key for example in chooser.chosen()]
+    return [post.post_key for post in chooser.chosen()]
 
 
 POSTS = [post(number, "humorous" if number % 5 else "not_humorous") for number in range(40)]
@@ -87,22 +98,42 @@ def test_an_example_shows_text_and_transcription_but_never_that_of_ocr() -> None
     shown = Post("p", "memes", "train", text="a caption", transcription="SOME WORDS", targets={
         "humor": ("humorous",), "ocr": ("SOME WORDS",)})  # fmt: skip
     for task, holds in (("humor", True), ("ocr", False)):
-        chooser = ExampleChooser(get_task(task), "official", 1, 0)
-        chooser.add(shown)
-        (example,) = chooser.chosen()
-        assert example.prompt.startswith("Text: a caption.")
-        assert ("SOME WORDS" in example.prompt) == holds
+        as_text = example(get_task(task), shown)
+        assert as_text.prompt.startswith("Text: a caption.")
+        assert ("SOME WORDS" in as_text.prompt) == holds
 
 
 def test_examples_stand_before_the_question_each_with_its_answer() -> None:
-    chooser = ExampleChooser(HUMOR, "official", 2, 0)
-    for each in POSTS:
-        chooser.add(each)
-    prompt = with_examples("Is this meme humorous?", chooser.chosen())
+    prompt, places = with_examples("Is this meme humorous?", [example(HUMOR, each) for each in POSTS[:2]])
+    assert places == (0,)
     assert prompt.startswith("Example 1 (its picture is not shown):\nText: caption ")
     assert prompt.count(HUMOR.prompt + "\nAnswer: ") == 2
     assert prompt.endswith("\n\nThe post that is asked about:\nIs this meme humorous?")
-    assert with_examples("Is it?", ()) == "Is it?"
+    assert with_examples("Is it?", ()) == ("Is it?", (0,))
+
+
+def test_an_example_with_its_picture_is_shown_as_the_asked_post_is() -> None:
+    news = Post("n", "news", "train", text="an item", transcription="WORDS", targets={"misinformation": ("fake",)})
+    for task, post_ in (("humor", post(1, transcription="WORDS")), ("misinformation", news)):
+        shown = example(get_task(task), post_, image_sha256="digest")
+        assert shown.prompt == render(get_task(task), post_, "zero_shot")
+        assert "WORDS" not in shown.prompt
+
+
+def test_pictures_have_their_places_before_each_question() -> None:
+    digests = ("a", None, "b")
+    shown = [example(HUMOR, each, image_sha256=digest) for each, digest in zip(POSTS, digests, strict=False)]
+    prompt, places = with_examples("Is it?", shown)
+    pieces = [prompt[start:end] for start, end in itertools.pairwise((0, *places, len(prompt)))]
+    assert [piece.splitlines()[-1] for piece in pieces] == [
+        "Example 1:",
+        "Example 3:",
+        "The post that is asked about:",
+        "Is it?",
+    ]
+    assert pieces[1].startswith(
+        f"{HUMOR.prompt}\nAnswer: not_humorous\n\nExample 2 (its picture is not shown):\nText: "
+    )
 
 
 @pytest.mark.parametrize("setting", ["few_shot", "few_shot_0", "few_shot_17", "few_shot_99999"])

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsoc_ray.tasks import LABEL_RULES, TASKS, FreeTextParser, LabelRule, QuotedTextParser, TagParser, get_task
+from mmsoc_ray.tasks import (
+    LABEL_RULES,
+    TASKS,
+    FreeTextParser,
+    LabelRule,
+    QuotedTextParser,
+    TagParser,
+    get_task,
+    normalise_tag,
+)
 
 HUMOR = get_task("humor").parse
 HATE = get_task("hate_speech").parse
@@ -50,6 +59,12 @@ HUMOROUS = [
     "I'd say yes.",
     "I would say yes, it is funny.",
     "The answer to the question is yes.",
+    '{"humorous": true}',
+    "humorous = yes",
+    "It never fails to be humorous.",
+    "Not only is this humorous, it is hilarious.",
+    "Instead of being serious, it is humorous.",
+    "It shows a sad man, so yes.",
 ]
 
 NOT_HUMOROUS = [
@@ -83,6 +98,20 @@ NOT_HUMOROUS = [
     "Absolutely not.",
     "I would say no.",
     "The answer to this question is no.",
+    '{"humorous": false}',
+    "{'is_humorous': False}",
+    "humorous: 0",
+    "humorous = no",
+    "un-humorous",
+    "not\nhumorous",
+    "The meme is far from humorous.",
+    "The meme fails to be humorous.",
+    "It is anything but humorous.",
+    "It is serious rather than humorous.",
+    "I would not call this humorous.",
+    "I wouldn't say it's humorous.",
+    "No one would find this humorous.",
+    "It only quotes a humorous man, so no.",
 ]
 
 UNPARSED = [
@@ -104,6 +133,7 @@ UNPARSED = [
     "It is hard to say whether the meme is humorous.",
     "Humorous: no\nNot humorous: no",
     "Not everyone laughs.",
+    "Humorous: 0.3, not humorous: 0.7",
 ]
 
 
@@ -189,6 +219,10 @@ def test_news_is_read_by_the_official_words(output: str, label: str) -> None:
         ("positive or neutral", None),
         ("Positive: no\nNeutral: yes\nNegative: no", "neutral"),
         ("Positive: no", None),
+        ("Positive: no, Neutral: yes, Negative: no", "neutral"),
+        ('{"positive": false, "neutral": true, "negative": false}', "neutral"),
+        ("Negative: 0.2, Positive: 0.8", None),
+        ("neutral rather than positive", "neutral"),
     ],
 )
 def test_negation_among_three_labels_only_excludes(output: str, label: str | None) -> None:
@@ -229,6 +263,14 @@ def test_strict_takes_yes_where_the_prompt_asks_for_it() -> None:
         ("1. sports\n2) tennis", ("sports", "tennis")),
         ("90s music, 4k", ("90s music", "4k")),
         ("sports，tennis、golf；", ("sports", "tennis", "golf")),
+        ('{"tags": ["sports", "tennis"]}', ("sports", "tennis")),
+        ("**Tags:** sports, tennis", ("sports", "tennis")),
+        ("Here are the tags: sports, tennis", ("sports", "tennis")),
+        ("#sports #tennis", ("sports", "tennis")),
+        ("sports | tennis", ("sports", "tennis")),
+        ("sports، tennis", ("sports", "tennis")),
+        ("sports, tennis, and golf", ("sports", "tennis", "golf")),
+        ("caf\u00e9, cafe\u0301", ("caf\u00e9",)),
         (", ,,", None),
         ("", None),
         ("x" * 65, None),
@@ -257,6 +299,11 @@ def test_strict_tags_are_split_at_commas_only() -> None:
         ('The text says "when the cat and then', "when the cat and then"),
         ("when the cat", "when the cat"),
         ('""', ""),
+        ("'when the cat'", "when the cat"),
+        ('5" of snow', '5" of snow'),
+        ('{"text": "when the cat"}', "when the cat"),
+        (r'"he said \"no\""', "he said 'no'"),
+        ("There is no text in the image.", ""),
         ("I'm sorry, Dave", "I'm sorry, Dave"),
         ("I'm sorry, I cannot read the text in the image.", None),
         ("", None),
@@ -320,7 +367,8 @@ def test_case_and_surrounding_white_space_do_not_matter(output: str, name: str) 
 @pytest.mark.parametrize(
     "unit",
     ["a", " ", "\n", "not ", "humorous ", "answer: ", "question: ", "answer is ", '"', "\u0301\u0323", "n't", "-",
-     " - ", "yes, ", "or humorous ", "i can not ", "１", "🙂", "Tags: ", ","],
+     " - ", "yes, ", "or humorous ", "i can not ", "１", "🙂", "Tags: ", ",",
+     "far from ", "humorous: ", ", so no ", "not\n", "#a ", "1. "],
 )  # fmt: skip
 def test_a_megabyte_of_hostile_text_is_read_in_seconds(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
@@ -330,3 +378,9 @@ def test_a_megabyte_of_hostile_text_is_read_in_seconds(unit: str) -> None:
         TASKS[name].parse(text)
     # Half a second where the machine is idle; quadratic work would take minutes.
     assert time.process_time() - started < 20
+
+
+def test_only_tags_of_a_bounded_length_are_composed() -> None:
+    """On hostile runs of combining marks that takes quadratic time."""
+    assert normalise_tag("cafe\u0301") == "caf\u00e9"
+    assert normalise_tag("e\u0301" * 1000) == "e\u0301" * 1000

@@ -1,7 +1,6 @@
 """Sources of posts: tables and pictures of any origin, turned into shards by a short YAML mapping."""
 
-from mmsoc_ray.data.sources.hub import HubCopy, fetch_from_hub
-from mmsoc_ray.data.sources.mapping import (
+from mmsoc_ray.config.mapping import (
     HEAD_SPLITS,
     PictureColumn,
     SourceMapping,
@@ -11,6 +10,7 @@ from mmsoc_ray.data.sources.mapping import (
     published_mappings,
     with_splits,
 )
+from mmsoc_ray.data.sources.hub import HubCopy, fetch_from_hub
 from mmsoc_ray.data.sources.mismatch import mapping_yaml
 from mmsoc_ray.data.sources.prepare import Prepared, prepare_source
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report

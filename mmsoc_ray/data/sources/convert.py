@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmsoc_ray.config.mapping import FILE_COLUMN, PictureColumn, SourceMapping, TargetColumn
 from mmsoc_ray.data.pictures import MAX_PIXELS, DecompressionBomb, PictureError, decode_picture
 from mmsoc_ray.data.posts import Post
-from mmsoc_ray.data.sources.mapping import FILE_COLUMN, PictureColumn, SourceMapping, TargetColumn
 from mmsoc_ray.data.sources.report import Dropped, Reason
 from mmsoc_ray.data.sources.rows import Row, is_utf8
 from mmsoc_ray.data.sources.urls import FetchError, fetch
 from mmsoc_ray.data.storage import LocalStorage, Storage, open_storage
-from mmsoc_ray.tasks import get_task
+from mmsoc_ray.tasks import Task
 
 PICTURE_BYTES = 32 * 2**20
 """A larger picture file is dropped unread: half of what a unit of posts may weigh."""
@@ -79,7 +79,7 @@ class Converter:
     def _post(self, source: Storage, placed: SourceRow) -> Post:
         mapping, row = self.mapping, placed.row
         text, transcription = _joined(row, mapping.text), _joined(row, mapping.transcription)
-        targets = {task: _references(row, task, target) for task, target in mapping.targets.items()}
+        targets = {task: _references(row, mapping.task(task), target) for task, target in mapping.targets.items()}
         image = None if mapping.image is None else _picture(source, row, mapping.image)
         if image is None and text is None and transcription is None:
             raise _Refused(Reason.empty_post)
@@ -114,22 +114,22 @@ def _joined(row: Row, columns: Sequence[str] | None) -> str | None:
     return "\n".join(text for text in texts if text) or None
 
 
-def _references(row: Row, task: str, target: TargetColumn) -> tuple[str, ...]:
+def _references(row: Row, task: Task, target: TargetColumn) -> tuple[str, ...]:
     value = value_of(row, target.column)
     parts = list(value) if isinstance(value, list | tuple) else [value]
     if target.separator is not None:
         parts = [part for text in parts for part in _text(row, target.column, text).split(target.separator)]
     references = tuple(text for part in parts if (text := _text(row, target.column, part)))
     if not references:
-        raise _Refused(Reason.missing_target, f"{task}: column {target.column!r} is empty")
-    labels = get_task(task).labels
-    if not labels:
+        raise _Refused(Reason.missing_target, f"{task.name}: column {target.column!r} is empty")
+    labels = task.labels
+    if not task.labels:
         return references
-    label = references[0] if target.labels is None else target.labels.get(references[0], "")
-    if len(references) > 1 or label not in labels:
-        allowed = ", ".join(labels if target.labels is None else target.labels)
-        raise _Refused(Reason.unknown_label, f"{task}: {', '.join(references)[:60]!r} is none of {allowed}")
-    return (label,)
+    labels = references if target.labels is None else tuple(target.labels.get(part, "") for part in references)
+    if not set(labels) <= set(task.labels) or (task.kind == "classification" and len(labels) > 1):
+        allowed = ", ".join(task.labels if target.labels is None else target.labels)
+        raise _Refused(Reason.unknown_label, f"{task.name}: {', '.join(references)[:60]!r} is none of {allowed}")
+    return tuple(dict.fromkeys(labels))
 
 
 def _picture(source: Storage, row: Row, column: PictureColumn) -> bytes | None:

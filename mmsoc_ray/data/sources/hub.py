@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmsoc_ray.data.sources.mapping import SourceMapping
+from mmsoc_ray.config.mapping import SourceMapping
 from mmsoc_ray.errors import ConfigurationError
 
 SCHEME = "hf://"

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from mmsoc_ray.data.sources.mapping import UNDIVIDED, SourceMapping
+from mmsoc_ray.config.mapping import UNDIVIDED, SourceMapping
+from mmsoc_ray.data.sources.rows import is_utf8
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.results import printable
+
+DELIMITERS = (";", "\t", ",", "|")
+"""What people's tables are separated by."""
 
 
 def check_columns(mapping: SourceMapping, file: str, found: list[str]) -> None:
@@ -17,23 +23,38 @@ def check_columns(mapping: SourceMapping, file: str, found: list[str]) -> None:
 
     Raises:
         ConfigurationError: With the columns found and wanted, and the mapping with the nearest columns in place; or
-            where a wanted column stands twice.
+            where a wanted column stands twice, the header is not UTF-8, or is separated by something else.
     """
+    if not all(map(is_utf8, found)):
+        raise ConfigurationError(f"{file}: its first line is not UTF-8. Save the file as UTF-8.")
     twice = [column for column in mapping.columns() if found.count(column) > 1]
     if twice:
         raise ConfigurationError(f"{file}: two columns are named {twice[0]!r}. Rename one of them.")
     missing = [column for column in mapping.columns() if column not in found]
     if not missing:
         return
+    delimiter = _delimiter(missing, found)
+    if delimiter is not None:
+        raise ConfigurationError(
+            f"{file}: its columns are separated by {delimiter!r}. "
+            f"Add to the mapping: delimiter: {json.dumps(delimiter)}"
+        )
     free = [column for column in found if column not in mapping.columns()]
     renamed = {column: (difflib.get_close_matches(column, free, n=1) or ["WHICH?"])[0] for column in missing}
     assumed = f"The mapping's layout is assumed: {mapping.assumed}\n" if mapping.assumed else ""
     raise ConfigurationError(
         f"{file}: no column {', '.join(map(repr, missing))}.\n"
-        f"Columns found:  {', '.join(found) or '(none)'}\nColumns wanted: {', '.join(mapping.columns())}\n{assumed}"
-        f"Save this with the right columns as a YAML file and name it in place of the mapping:\n\n"
+        f"Columns found:  {printable(', '.join(found)) or '(none)'}\n"
+        f"Columns wanted: {', '.join(mapping.columns())}\n{assumed}"
+        f"Save this with the right columns as a YAML file, or put it into the grid, in place of the mapping:\n\n"
         f"{mapping_yaml(_with_columns(mapping, renamed))}"
     )
+
+
+def _delimiter(missing: list[str], found: list[str]) -> str | None:
+    """Return what separates the columns where a header was read as one column."""
+    header = found[0] if len(found) == 1 else ""
+    return next((mark for mark in DELIMITERS if set(missing) <= set(header.split(mark))), None)
 
 
 def mapping_yaml(mapping: SourceMapping) -> str:

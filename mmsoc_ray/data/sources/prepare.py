@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mmsoc_ray.config.mapping import HEAD_SPLITS, SourceMapping
 from mmsoc_ray.data.posts import Post
 from mmsoc_ray.data.shards import SplitManifest, SplitWriter
 from mmsoc_ray.data.sources.convert import Converter, Placed, SourceRow, slices, value_of, written
 from mmsoc_ray.data.sources.duplicates import Duplicates
-from mmsoc_ray.data.sources.mapping import HEAD_SPLITS, SourceMapping
 from mmsoc_ray.data.sources.mismatch import check_columns
 from mmsoc_ray.data.sources.report import Dropped, Reason, Report
 from mmsoc_ray.data.sources.rows import Row, is_utf8
-from mmsoc_ray.data.sources.tables import SUFFIXES, column_names, read_rows
+from mmsoc_ray.data.sources.tables import SUFFIXES, column_names, read_rows, suffix
 from mmsoc_ray.data.storage import Storage
 from mmsoc_ray.errors import ConfigurationError
 
@@ -88,7 +88,7 @@ def _locate(mapping: SourceMapping, source: Storage) -> dict[str, list[str]]:
 
 
 def _matching(source: Storage, name: str) -> list[str]:
-    if not name.endswith(SUFFIXES):
+    if suffix(name) not in SUFFIXES:
         raise ConfigurationError(f"files: {name!r} is no table. Allowed: names that end in {', '.join(SUFFIXES)}.")
     if not any(mark in name for mark in "*?["):
         found = [name] if source.exists(name) else []
@@ -96,7 +96,7 @@ def _matching(source: Storage, name: str) -> list[str]:
         folder = re.split(r"[*?\[]", name)[0].rpartition("/")[0]
         found = [file for file in source.list_files(folder) if fnmatch.fnmatchcase(file, name)]
     if not found:
-        there = [file for file in source.list_files("") if file.endswith(SUFFIXES)]
+        there = [file for file in source.list_files("") if suffix(file) in SUFFIXES]
         shown = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
         raise ConfigurationError(
             f"{source.uri}/{name}: no such file. Tables there: {shown or '(none)'}. Name another --source, or mend the "

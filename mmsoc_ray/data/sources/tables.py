@@ -1,12 +1,14 @@
-"""Reading tables row by row: CSV, TSV, JSONL, Parquet and WebDataset tars, from a folder or S3.
+"""Reading tables row by row: CSV, TSV, JSONL, Parquet, .xlsx and WebDataset tars, from a folder or S3.
 
-Every reader is a stream: a file is never held whole, and one row that cannot be read does not stop it.
+Every reader is a stream: a file is never held whole (but for the texts of a workbook, which are bounded), and one row
+that cannot be read does not stop it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,16 +18,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data.sources.rows import Row, parse_json
+from mmsoc_ray.data.sources.sheets import SheetError, sheet_columns, sheet_rows
 from mmsoc_ray.data.sources.tars import tar_rows
 from mmsoc_ray.data.storage import Storage
 from mmsoc_ray.errors import ConfigurationError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".tar")
+SUFFIXES = (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet", ".tar")
 FIELD_CHARACTERS = 16 * 2**20
 """Bound on a field of a CSV file and on a line of JSONL (FakeNewsNet's tweet ids exceed Python's own bound)."""
 
 BATCH_ROWS = 32
 BUFFER = 2**20
+
+
+def suffix(file: str) -> str:
+    """Return what a file's name ends in, in lower case, by which its reader is chosen."""
+    return posixpath.splitext(file)[1].lower()
 
 
 def column_names(source: Storage, file: str, delimiter: str | None = None) -> list[str]:
@@ -36,16 +44,19 @@ def column_names(source: Storage, file: str, delimiter: str | None = None) -> li
     """
     try:
         with source.open_input(file) as handle:
-            if file.endswith(".parquet"):
+            form = suffix(file)
+            if form == ".parquet":
                 return list(pq.ParquetFile(handle).schema_arrow.names)
-            if file.endswith((".jsonl", ".tar")):
-                rows = _json_lines(file, handle) if file.endswith(".jsonl") else _tar_rows(file, handle)
+            if form == ".xlsx":
+                return sheet_columns(io.BufferedReader(handle, BUFFER))
+            if form in (".jsonl", ".tar"):
+                rows = _json_lines(file, handle) if form == ".jsonl" else _tar_rows(file, handle)
                 first = next(rows, Row(file, 1))
                 if first.problem:
                     raise ConfigurationError(f"{source.uri}/{first.where}: {first.problem}.")
                 return list(first.values)
             return next(_csv_records(handle, _delimiter(file, delimiter)), [])
-    except (OSError, pa.ArrowInvalid, csv.Error, tarfile.TarError) as error:
+    except (OSError, pa.ArrowInvalid, csv.Error, tarfile.TarError, SheetError) as error:
         raise ConfigurationError(f"{source.uri}/{file}: cannot be read ({error}).") from error
 
 
@@ -56,27 +67,30 @@ def read_rows(source: Storage, file: str, columns: Sequence[str], delimiter: str
         ConfigurationError: For a suffix that no reader knows, and for a file that is broken in its middle.
         OSError: Where the store does not answer.
     """
-    if not file.endswith(SUFFIXES):
+    form = suffix(file)
+    if form not in SUFFIXES:
         raise ConfigurationError(f"{source.uri}/{file}: unknown kind of file. Allowed: {', '.join(SUFFIXES)}.")
     try:
         with source.open_input(file) as handle:
-            if file.endswith(".parquet"):
+            if form == ".parquet":
                 yield from _parquet_rows(file, handle, columns)
                 return
-            if file.endswith(".tar"):
+            if form == ".tar":
                 rows = _tar_rows(file, handle)
-            elif file.endswith(".jsonl"):
+            elif form == ".jsonl":
                 rows = _json_lines(file, handle)
+            elif form == ".xlsx":
+                rows = sheet_rows(file, io.BufferedReader(handle, BUFFER))
             else:
                 rows = _csv_rows(file, handle, _delimiter(file, delimiter))
             for row in rows:
                 yield replace(row, values={name: row.values[name] for name in columns if name in row.values})
-    except (pa.ArrowInvalid, tarfile.TarError) as error:
+    except (pa.ArrowInvalid, tarfile.TarError, SheetError) as error:
         raise ConfigurationError(f"{source.uri}/{file}: is broken ({error}). Fetch it again.") from error
 
 
 def _delimiter(file: str, delimiter: str | None) -> str:
-    return delimiter or ("\t" if file.endswith(".tsv") else ",")
+    return delimiter or ("\t" if suffix(file) == ".tsv" else ",")
 
 
 def _csv_records(handle: pa.NativeFile, delimiter: str) -> Iterator[list[str]]:

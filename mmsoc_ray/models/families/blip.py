@@ -1,4 +1,9 @@
-"""BLIP-2 (arXiv 2301.12597) and InstructBLIP (2305.06500): a Q-Former between a frozen encoder and a language model."""
+"""BLIP-2 (arXiv 2301.12597) and InstructBLIP (2305.06500): a Q-Former between a frozen encoder and a language model.
+
+Licences: BLIP-2's is that of the card huggingface.co/Salesforce/blip2-opt-2.7b; InstructBLIP's that of its authors'
+repository (github.com/salesforce/LAVIS, projects/instructblip/README.md). Sizes with Flan-T5 count its output layer
+beside its embeddings, which the published weights keep apart (transformers ties the two in a new model).
+"""
 
 from __future__ import annotations
 
@@ -26,12 +31,13 @@ ENTRIES = (
             prompt_template=PROMPT,
             decoding=BEAMS,
             source=_SOURCE,
+            licence="MIT",
         )
         for size, parameters_b in (
             ("opt-2.7b", 3.745),
             ("opt-6.7b-coco", 7.753),
-            ("flan-t5-xl", 3.877),
-            ("flan-t5-xxl", 12.098),
+            ("flan-t5-xl", 3.942),
+            ("flan-t5-xxl", 12.230),
         )
     ),
     *(
@@ -44,12 +50,13 @@ ENTRIES = (
             prompt_template=PROMPT,
             decoding=BEAMS,
             source=_SOURCE,
+            licence="research use only" + (", LLaMA's and Vicuna's licences" if "vicuna" in size else ""),
         )
         for size, parameters_b in (
             ("vicuna-7b", 7.913),
             ("vicuna-13b", 14.191),
-            ("flan-t5-xl", 3.957),
-            ("flan-t5-xxl", 12.179),
+            ("flan-t5-xl", 4.023),
+            ("flan-t5-xxl", 12.310),
         )
     ),
 )

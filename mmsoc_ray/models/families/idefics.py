@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION, published
+from mmsoc_ray.models.families.published import published
 
 _SOURCE = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
 
@@ -13,6 +13,7 @@ ENTRIES = (
         family="idefics3",
         checkpoint="HuggingFaceM4/Idefics3-8B-Llama3",
         architecture="Idefics3ForConditionalGeneration",
+        several_pictures="transformers, Idefics3Model.forward: an arbitrary number of pictures",
         source=_SOURCE,
         licence="Apache-2.0",
     ),
@@ -23,6 +24,7 @@ ENTRIES = (
             family="smolvlm",
             checkpoint=f"HuggingFaceTB/{checkpoint}",
             architecture="Idefics3ForConditionalGeneration",
+            several_pictures="card of SmolVLM-Instruct: arbitrary sequences of pictures and texts",
             source=_SOURCE,
             licence="Apache-2.0",
         )
@@ -39,14 +41,14 @@ ENTRIES = (
             family="smolvlm2",
             checkpoint=f"HuggingFaceTB/{checkpoint}",
             architecture="SmolVLMForConditionalGeneration",
+            several_pictures="card of SmolVLM2-2.2B-Instruct: texts and pictures can be interleaved",
             source=_SOURCE,
             licence="Apache-2.0",
-            note=NEEDS_TORCHVISION,
         )
         for name, checkpoint, parameters_b in (
-            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.26),
-            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.5),
-            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.2),
+            ("smolvlm2-256m", "SmolVLM2-256M-Video-Instruct", 0.256),
+            ("smolvlm2-500m", "SmolVLM2-500M-Video-Instruct", 0.507),
+            ("smolvlm2-2.2b", "SmolVLM2-2.2B-Instruct", 2.246),
         )
     ),
 )

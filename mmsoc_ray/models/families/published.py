@@ -15,8 +15,6 @@ GPU_GB = 80
 ROOM = 0.8
 """Share of a GPU's memory that weights may take; the rest is for keys, values and pictures. Our rule."""
 
-NEEDS_TORCHVISION = "its processor needs torchvision, which is not among this package's dependencies"
-
 
 def published(name: str, parameters_b: float, **fields: Any) -> ModelEntry:
     """Return the entry of a checkpoint that sees pictures and needs a GPU.

@@ -16,7 +16,7 @@ _SAMPLED = (
     "prompt: the server's; decoding: greedy, at most 256 tokens (our choice; the MM-Soc author's runner, "
     "Ahren09/LLaMA-Adapter@82a92a5, samples with temperature 0.1 and top_p 0.75)"
 )
-_GREEDY = "prompt: the server's; decoding: greedy (our choice)"
+_GREEDY = "prompt: the server's; decoding: greedy (our choice"
 
 ENTRIES = (
     published(
@@ -36,19 +36,19 @@ ENTRIES = (
             family="minigpt-4",
             engine="endpoint",
             gpus=0,
-            source=_GREEDY,
+            source=f"{_GREEDY})",
             note=f"{_NOTE} (repository Vision-CAIR/MiniGPT-4)",
         )
         for name, parameters_b in (("minigpt-4-7b", 7.0), ("minigpt-4-13b", 13.0))
     ),
     published(
         "mplug-owl2-7b",
-        7.0,
+        8.2,
         family="mplug-owl2",
         engine="endpoint",
         gpus=0,
         checkpoint="MAGAer13/mplug-owl2-llama2-7b",
-        source=_GREEDY,
+        source=f"{_GREEDY}; the authors' example samples with temperature 0.7: X-PLUG/mPLUG-Owl@36b6b37, mPLUG-Owl2)",
         note=_NOTE,
     ),
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -46,13 +47,19 @@ class Source:
         return path
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write rows as CSV, TSV, JSONL or Parquet, by the suffix."""
+        """Write rows as CSV, TSV, .xlsx, JSONL or Parquet, by the suffix."""
         if name.endswith(".parquet"):
             path = self.write(name, b"")
             pq.write_table(pa.Table.from_pylist(list(rows)), path, row_group_size=3)
             return path
         if name.endswith(".jsonl"):
             return self.write(name, "".join(json.dumps(row) + "\n" for row in rows))
+        if name.endswith(".xlsx"):
+            book, path = openpyxl.Workbook(), self.write(name, b"")
+            for values in (list(rows[0]), *(list(row.values()) for row in rows)):
+                book.active.append(values)
+            book.save(path)
+            return path
         file = io.StringIO()
         writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if name.endswith(".tsv") else ",")
         writer.writeheader()

@@ -54,7 +54,7 @@ def test_a_folder_of_pictures_with_a_csv_becomes_shards(folder, small):
     assert posts[3].targets == {"humor": ("humorous",)}
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "xlsx", "jsonl", "parquet"])
 def test_every_kind_of_table_gives_the_same_posts(form, folder):
     folder.prepare(MAPPING)
     before = folder.output_bytes()["my_memes/test/shard-00000.parquet"]
@@ -371,3 +371,47 @@ def test_what_a_source_says_cannot_command_a_terminal(folder):
     report = folder.prepare(MAPPING).report
     assert all(line.isprintable() for line in report.lines())
     assert "\\x1b[2J\\x07" in report.offenders[Reason.unknown_label][0].detail
+
+
+def test_targets_of_a_task_of_ones_own_are_checked_against_its_labels(folder):
+    folder.write("toxicity.yaml", "name: toxicity\nkind: classification\nprompt: Toxic?\nlabels: [toxic, civil]\n")
+    folder.write("topics.yaml", "name: topics\nkind: tagging\nprompt: Topics?\nlabels: [cats, dogs]\n")
+    rows = [{**row, "tox": ("t", "c", "x")[n % 3], "about": "cats;dogs"} for n, row in enumerate(ROWS)]
+    rows[0]["about"] = "cats;mice"
+    folder.table("labels.csv", rows)
+    own = (
+        "  toxicity: {column: tox, task_file: toxicity.yaml, labels: {t: toxic, c: civil}}\n"
+        "  topics: {column: about, task_file: topics.yaml, separator: ;}\n"
+    )
+    report = folder.prepare(MAPPING + own).report
+    assert [row.detail for row in report.offenders[Reason.unknown_label]] == [
+        "topics: 'cats, mice' is none of cats, dogs",
+        "toxicity: 'x' is none of t, c",
+        "toxicity: 'x' is none of t, c",
+    ]
+    assert [dict(post.targets) for post in folder.posts("my_memes")][1:2] == [
+        {"humor": ("humorous",), "toxicity": ("toxic",), "topics": ("cats", "dogs")}
+    ]
+
+
+def test_a_suffix_in_capitals_is_a_suffix(folder):
+    (folder.folder / "labels.csv").rename(folder.folder / "LABELS.CSV")
+    assert folder.prepare(MAPPING.replace("labels.csv", "LABELS.CSV")).report.kept == {"test": 6}
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_table_with_another_delimiter_is_told_how_to_say_so(mark, folder):
+    path = folder.table("labels.csv", ROWS)
+    path.write_text(path.read_text().replace(",", mark))
+    with pytest.raises(ConfigurationError) as raised:
+        folder.prepare(MAPPING)
+    assert "its columns are separated by" in str(raised.value)
+    line = str(raised.value).partition("Add to the mapping: ")[2]
+    assert folder.prepare(f"{MAPPING}{line}\n").report.kept == {"test": 6}
+
+
+def test_a_table_in_utf16_is_told_what_it_should_be(folder):
+    path = folder.table("labels.csv", ROWS)
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(ConfigurationError, match=r"labels\.csv: its first line is not UTF-8\. Save the file as UTF-8"):
+        folder.prepare(MAPPING)

@@ -1,8 +1,8 @@
 import io
-import json
 import tarfile
 
 import pytest
+from layouts import packed, tar_sample
 
 from mmsoc_ray.data.sources import Reason, tars
 from mmsoc_ray.errors import ConfigurationError
@@ -18,24 +18,9 @@ targets:
 """
 
 
-def packed(members):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for name, content in members:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return file.getvalue()
-
-
-def sample(small, number, caption=None, cls=b"1\n"):
-    caption = json.dumps({"caption": caption or f"caption {number}"}).encode()
-    return [(f"a/{number}.png", small(number)), (f"a/{number}.json", caption), (f"a/{number}.cls", cls)]
-
-
 def test_a_webdataset_becomes_shards_the_same_bytes_twice(source, small):
-    source.write("posts-0.tar", packed([*sample(small, 1), *sample(small, 2)]))
-    source.write("posts-1.tar", packed(sample(small, 3, cls=b"0")))
+    source.write("posts-0.tar", packed([*tar_sample(small, 1), *tar_sample(small, 2)]))
+    source.write("posts-1.tar", packed(tar_sample(small, 3, cls=b"0")))
     assert source.prepare(MAPPING).report.kept == {"test": 3}
     posts = source.posts("packed")
     assert [post.sample_id for post in posts] == ["a/1", "a/2", "a/3"]
@@ -49,7 +34,12 @@ def test_a_webdataset_becomes_shards_the_same_bytes_twice(source, small):
 
 def test_a_sample_with_a_broken_or_too_large_member_is_dropped(source, small, monkeypatch):
     monkeypatch.setattr(tars, "MEMBER_BYTES", 2000)
-    members = [*sample(small, 1), *sample(small, 2, caption="x" * 3000), ("a/3.json", b"{"), *sample(small, 4)]
+    members = [
+        *tar_sample(small, 1),
+        *tar_sample(small, 2, caption="x" * 3000),
+        ("a/3.json", b"{"),
+        *tar_sample(small, 4),
+    ]
     source.write("posts-0.tar", packed(members))
     report = source.prepare(MAPPING).report
     assert report.dropped == {Reason.malformed_row: 2}
@@ -61,7 +51,7 @@ def test_a_sample_with_a_broken_or_too_large_member_is_dropped(source, small, mo
 
 
 def test_links_and_devices_are_no_members(source, small):
-    file = io.BytesIO(packed(sample(small, 1)))
+    file = io.BytesIO(packed(tar_sample(small, 1)))
     with tarfile.open(fileobj=file, mode="a") as tar:
         entry = tarfile.TarInfo("a/2.png")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/hostname"

@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
+import ray
 import transformers
+from library_alone import LibraryAlone
 from PIL import Image
+from tiny_parts import make_tokenizer
 from transformers.utils import is_torchvision_available
 
 from mmsoc_ray.engines.checkpoint import load_wrapper
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import get_model, model_names
-from mmsoc_ray.models.families.published import NEEDS_TORCHVISION
+from mmsoc_ray.models.entry import Decoding
 
 NEW_TOKENS = 6
-IN_PROCESS = {
+ARCHITECTURES = {
     "llava-1.5-7b": "LlavaForConditionalGeneration",
     "llava-1.6-vicuna-7b": "LlavaNextForConditionalGeneration",
+    "llava-onevision-0.5b": "LlavaOnevisionForConditionalGeneration",
     "blip2-opt-2.7b": "Blip2ForConditionalGeneration",
     "blip2-flan-t5-xl": "Blip2ForConditionalGeneration",
     "instructblip-vicuna-7b": "InstructBlipForConditionalGeneration",
     "instructblip-flan-t5-xl": "InstructBlipForConditionalGeneration",
     "idefics3-8b": "Idefics3ForConditionalGeneration",
+    "smolvlm2-256m": "SmolVLMForConditionalGeneration",
+    "qwen2-vl-2b": "Qwen2VLForConditionalGeneration",
+    "qwen2.5-vl-3b": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3-vl-2b": "Qwen3VLForConditionalGeneration",
+    "internvl3-1b": "InternVLForConditionalGeneration",
     "gemma-3-4b": "Gemma3ForConditionalGeneration",
 }
 """A model of the registry that stands for each architecture; where the language model matters, one for each."""
 
-WITH_TORCHVISION = {
-    "qwen2-vl-2b": "Qwen2VLForConditionalGeneration",
-    "qwen2.5-vl-3b": "Qwen2_5_VLForConditionalGeneration",
-}
-"""Those whose processors insist on torchvision, which this package does without."""
-
-UNTRIED = {
-    "Qwen3VLForConditionalGeneration",
-    "SmolVLMForConditionalGeneration",
-    "LlavaOnevisionForConditionalGeneration",
-    "InternVLForConditionalGeneration",
-}
-"""Architectures that need torchvision and have no tiny checkpoint here yet."""
-
-RUNNABLE = {**IN_PROCESS, **(WITH_TORCHVISION if is_torchvision_available() else {})}
-
-BEAMS = {"num_beams": 5, "length_penalty": 1.0, "min_length": 1}
+BEAMS = Decoding(num_beams=5, repetition_penalty=1.5, length_penalty=1.0, min_length=1)
+BEAM_SEARCH = {"num_beams": 5, "length_penalty": 1.0, "min_length": 1}
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -61,68 +58,61 @@ def answered(
     tiny_checkpoint: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Rows:
-    """Run a grid of all of them; return each one's predictions."""
+    """Run them in two grids at a time, since most of it is waiting for imports; return each one's predictions."""
     folder = tmp_path_factory.mktemp("families")
-    models = "".join(f"  {name}: {{checkpoint: {tiny_checkpoint(name)}, dtype: float32}}\n" for name in RUNNABLE)
-    (folder / "grid.yaml").write_text(
-        f"name: families\ndata: {toy.data}\ndatasets: [toy_memes]\n"
-        f"tasks:\n  humor: {{max_new_tokens: {NEW_TOKENS}}}\n  sarcasm: {{max_new_tokens: {NEW_TOKENS}}}\n"
-        "defaults: {settings: [zero_shot, text_only], resources: {cpus: 0.5, threads: 1}}\n"
-        f"models:\n{models}"
-    )
-    assert mmsoc("run", folder / "grid.yaml", "--output", folder / "out", "--run-id", "families", "--limit", 8) == 0
-    runs = folder / "out" / "runs" / "families"
-    return {name: pq.read_table(next(runs.glob(f"model={name}/*/predictions"))).to_pylist() for name in RUNNABLE}
-
-
-class Plain:
-    """A checkpoint as the library alone answers with it: one prompt at a time, pixels and all."""
-
-    def __init__(self, folder: Path, template: str) -> None:
-        self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-        self.processor: Any = transformers.AutoProcessor.from_pretrained(folder)
-        self.template = template
-
-    def answer(self, prompt: str, picture: Image.Image | None, decoding: dict[str, Any]) -> str:
-        text = self.template.format(prompt=prompt)
-        if self.template == "chat":
-            shown = [{"type": "image"}] if picture else []
-            messages = [{"role": "user", "content": [*shown, {"type": "text", "text": prompt}]}]
-            text = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        inputs = self.processor(text=[text], return_tensors="pt", **({"images": [picture]} if picture else {}))
-        model, has_encoder = self.model, False
-        if "Blip" in type(model).__name__:
-            has_encoder = "T5" in type(model.language_model).__name__
-            if picture is None:
-                model = model.language_model
-                inputs = {name: tensor for name, tensor in inputs.items() if not name.startswith("qformer")}
-        before = 1 if has_encoder else inputs["input_ids"].shape[1]
-        penalty: dict[str, Any] = {}
-        if decoding and has_encoder:
-            penalty = {"repetition_penalty": 1.5}
-        elif decoding:  # the answer is penalised, not the prompt
-            processor = transformers.RepetitionPenaltyLogitsProcessor(1.5, prompt_ignore_length=before)
-            penalty = {"logits_processor": [processor]}
-        tokens = model.generate(
-            **inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=2, pad_token_id=0, **decoding, **penalty
+    one, other = (folder / "one.yaml", folder / "other.yaml")
+    for grid, names in ((one, list(ARCHITECTURES)[::2]), (other, list(ARCHITECTURES)[1::2])):
+        models = "".join(f"  {name}: {{checkpoint: {tiny_checkpoint(name)}, dtype: float32}}\n" for name in names)
+        grid.write_text(
+            f"name: {grid.stem}\ndata: {toy.data}\ndatasets: [toy_memes]\n"
+            f"tasks:\n  humor: {{max_new_tokens: {NEW_TOKENS}}}\n  sarcasm: {{max_new_tokens: {NEW_TOKENS}}}\n"
+            "defaults: {settings: [zero_shot, text_only], resources: {cpus: 0.5, threads: 1}}\n"
+            f"models:\n{models}"
         )
-        return str(self.processor.tokenizer.decode(tokens[0, before:], skip_special_tokens=True))
+    options = ["--output", folder / "out", "--limit", "8"]
+    joined = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    with subprocess.Popen([sys.executable, "-m", "mmsoc_ray.cli", "run", other, *options], env=joined) as process:
+        assert mmsoc("run", one, *options) == 0
+    assert process.returncode == 0
+    runs = folder / "out" / "runs"
+    return {name: pq.read_table(next(runs.glob(f"*/model={name}/*/predictions"))).to_pylist() for name in ARCHITECTURES}
 
 
-@pytest.mark.parametrize("name", {**IN_PROCESS, **WITH_TORCHVISION})
+def answer_alone(alone: LibraryAlone, name: str, prompt: str, picture: Image.Image | None) -> str:
+    template, decoding = get_model(name).prompt_template, BEAM_SEARCH if "blip" in name else {}
+    text = alone.chat(prompt, picture is not None) if template == "chat" else template.format(prompt=prompt)
+    inputs, model, has_encoder = alone.inputs(text, picture), alone.model, False
+    if "blip" in name:
+        has_encoder = "T5" in type(model.language_model).__name__
+        if picture is None:
+            model = model.language_model
+            inputs = {name: tensor for name, tensor in inputs.items() if not name.startswith("qformer")}
+    before = 1 if has_encoder else inputs["input_ids"].shape[1]
+    penalty: dict[str, Any] = {}
+    if decoding and has_encoder:
+        penalty = {"repetition_penalty": 1.5}
+    elif decoding:  # the answer is penalised, not the prompt
+        processor = transformers.RepetitionPenaltyLogitsProcessor(1.5, prompt_ignore_length=before)
+        penalty = {"logits_processor": [processor]}
+    tokens = model.generate(
+        **inputs, do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=2, pad_token_id=0, **decoding, **penalty
+    )
+    tokenizer = getattr(alone.reader, "tokenizer", alone.reader)
+    return str(tokenizer.decode(tokens[0, before:], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_architecture_answers_like_the_library_alone(
     name: str, answered: Rows, toy: Any, tiny_checkpoint: Callable[[str], Path]
 ) -> None:
-    if name not in RUNNABLE:
-        pytest.skip(f"the processor of {name} needs torchvision, which is not installed")
     pictures = {post.sample_id: post.image for post in toy.memes}
-    plain = Plain(tiny_checkpoint(name), get_model(name).prompt_template)
+    alone = LibraryAlone(tiny_checkpoint(name))
     good = [row for row in answered[name] if row["error"] is None]
     outputs = set()
     for row in good:
         shown = row["setting"] == "zero_shot"
         picture = Image.open(io.BytesIO(pictures[row["sample_id"]])) if shown else None
-        assert row["output"] == plain.answer(row["prompt"], picture, BEAMS if "blip" in name else {})
+        assert row["output"] == answer_alone(alone, name, row["prompt"], picture)
         outputs.add(row["output"])
     assert sum(row["setting"] == "zero_shot" for row in good) == 2 * 5
     assert sum(row["setting"] == "text_only" for row in good) >= 2 * 7
@@ -130,19 +120,23 @@ def test_an_architecture_answers_like_the_library_alone(
 
 
 @pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
-@pytest.mark.parametrize("name", WITH_TORCHVISION)
-def test_a_processor_that_needs_torchvision_is_refused_by_name(
-    name: str, tiny_checkpoint: Callable[[str], Path]
-) -> None:
-    with pytest.raises(ConfigurationError, match=f"model '{name}'.*its processor needs a package.*Torchvision"):
-        load_wrapper(tiny_checkpoint(name), get_model(name))
+def test_a_processor_that_needs_a_missing_package_is_refused_by_name(tmp_path: Path) -> None:
+    transformers.Mistral3Config().save_pretrained(tmp_path)
+    make_tokenizer("[IMG]").save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"model 'llava-1\.5-7b'.*its processor needs a package.*Torchvision"):
+        load_wrapper(tmp_path, get_model("llava-1.5-7b"))
 
 
-def test_every_architecture_runs_here_or_needs_torchvision() -> None:
+def test_every_architecture_of_the_registry_runs_here() -> None:
     entries = [get_model(name) for name in model_names()]
-    named = {entry.architecture for entry in entries if entry.engine == "transformers" and entry.architecture}
-    elsewhere = {entry.architecture for entry in entries if entry.note == NEEDS_TORCHVISION}
-    assert named - elsewhere == set(IN_PROCESS.values())
-    assert elsewhere == {*WITH_TORCHVISION.values(), *UNTRIED}
-    for name, architecture in {**IN_PROCESS, **WITH_TORCHVISION}.items():
+    assert {entry.architecture for entry in entries if entry.architecture} == set(ARCHITECTURES.values())
+    for name, architecture in ARCHITECTURES.items():
         assert get_model(name).architecture == architecture
+
+
+def test_every_decoding_default_of_the_registry_runs_here_or_on_a_server() -> None:
+    entries = [get_model(name) for name in model_names()]
+    here = {get_model(name).decoding for name in ARCHITECTURES}
+    assert here == {Decoding(), dataclasses.replace(BEAMS, max_new_tokens=128)}
+    elsewhere = [entry for entry in entries if entry.decoding not in here]
+    assert {(entry.engine, entry.decoding) for entry in elsewhere} == {("endpoint", Decoding(max_new_tokens=256))}

@@ -5,28 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
+from library_alone import LibraryAlone
 from PIL import Image
+from tiny_models import MAKERS
 
 from mmsoc_ray.engines import PreparedPost, Request
 from mmsoc_ray.engines.transformers import TransformersEngine
 from mmsoc_ray.models import get_model
 
-NAMES = [
-    "llava-1.5-7b",
-    "llava-1.6-vicuna-7b",
-    "blip2-opt-2.7b",
-    "blip2-flan-t5-xl",
-    "instructblip-vicuna-7b",
-    "instructblip-flan-t5-xl",
-    "idefics3-8b",
-    "gemma-3-4b",
-]
 LABELS = {"yes": "yes", "no": "humorous", "maybe": "not_humorous"}
 PROMPTS = ("is this meme humorous?", "what is the answer to this question")
 
@@ -40,17 +30,17 @@ def posts() -> list[PreparedPost]:
 
 
 @torch.no_grad()
-def by_forwards(engine: TransformersEngine, folder: Path, post: PreparedPost, request: Request) -> Mapping[str, float]:
-    """One whole forward a label, of the model as the library loads it."""
-    model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    processor: Any = transformers.AutoProcessor.from_pretrained(folder)
-    wrapper = engine._loaded.wrapper
-    text = wrapper.wrap(request.prompt, request.with_image)
-    picture = {"images": [Image.fromarray(post.image)]} if request.with_image else {}  # type: ignore[arg-type]
-    inputs = dict(processor(text=[text], return_tensors="pt", add_special_tokens=wrapper.add_special_tokens, **picture))
+def by_forwards(
+    alone: LibraryAlone, engine: TransformersEngine, post: PreparedPost, request: Request
+) -> Mapping[str, float]:
+    """One whole forward a label."""
+    wrapper, model = engine._loaded.wrapper, alone.model
+    text = wrapper.wrap(request.pieces)
+    picture = Image.fromarray(post.image) if request.with_image else None  # type: ignore[arg-type]
+    inputs = alone.inputs(text, picture, add_special_tokens=wrapper.add_special_tokens)
     if not request.with_image:
         inputs = {name: tensor for name, tensor in inputs.items() if not name.startswith("qformer")}
-        model = model.language_model if "Blip" in type(model).__name__ else model
+        model = model.language_model if "Blip" in alone.name else model
     apart = engine._loaded.text_model.config.is_encoder_decoder
     sums = []
     for word in engine._labels.tokens(text, LABELS).values():
@@ -61,21 +51,21 @@ def by_forwards(engine: TransformersEngine, folder: Path, post: PreparedPost, re
         else:
             whole = {"input_ids": torch.cat([inputs["input_ids"], target], 1)}
             whole["attention_mask"] = torch.ones_like(whole["input_ids"])
-            if "token_type_ids" in inputs:
-                whole["token_type_ids"] = torch.cat([inputs["token_type_ids"], torch.zeros_like(target)], 1)
+            for types in {"token_type_ids", "mm_token_type_ids"} & inputs.keys():
+                whole[types] = torch.cat([inputs[types], torch.zeros_like(target)], 1)
             logits = model(**{**inputs, **whole}).logits[0, -1 - len(word) : -1]
         sums.append(logits.log_softmax(-1).gather(1, target[0][:, None]).sum())
     return dict(zip(LABELS, torch.stack(sums).softmax(0).tolist(), strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MAKERS)
 def test_an_architecture_scores_like_the_library_alone(name: str, tiny_checkpoint: Callable[[str], Path]) -> None:
     folder = tiny_checkpoint(name)
     engine = TransformersEngine(folder, dataclasses.replace(get_model(name), dtype="float32"), threads=1, device="cpu")
-    asked = posts()
+    alone, asked = LibraryAlone(folder), posts()
     answers = list(engine.answer(asked))
     assert [answer.error for answer in answers] == [None] * 8
     for answer in answers:
         post = asked[answer.post_index]
-        expected = by_forwards(engine, folder, post, post.requests[answer.request_index])
+        expected = by_forwards(alone, engine, post, post.requests[answer.request_index])
         assert answer.label_scores == pytest.approx(expected, abs=1e-5)

@@ -1,7 +1,10 @@
+import pickle
+
 import pytest
 
 from mmsoc_ray.data.sources import load_mapping, mapping_yaml, published_mappings, with_splits
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.tasks import TASKS
 
 GOOD = """\
 dataset: my_memes
@@ -87,3 +90,43 @@ def test_a_rule_from_outside_replaces_the_one_of_the_mapping():
         with_splits(load_mapping("memotion"), "head_90")
     with pytest.raises(ConfigurationError, match=r"--splits official: the mapping .*says no splits"):
         with_splits(load_mapping("youtube2m"), "official")
+
+
+TASK = """\
+name: toxicity
+kind: classification
+prompt: Is this post toxic? Answer 'Yes' or 'No'.
+labels: {toxic: "Yes", civil: "No"}
+"""
+OWN = "  toxicity: {column: tox, task_file: tasks/toxicity.yaml, labels: {1: toxic, 0: civil}}\n"
+
+
+@pytest.fixture
+def task_file(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/toxicity.yaml").write_text(TASK)
+    return tmp_path / "tasks/toxicity.yaml"
+
+
+def test_a_mapping_takes_a_task_of_ones_own_from_beside_it_and_keeps_it(load, task_file):
+    mapping = load(GOOD + OWN)
+    changed = pickle.loads(pickle.dumps(with_splits(mapping, "head_80_20")))
+    assert changed.task("toxicity").labels == ("toxic", "civil")
+    assert changed.task("humor") is TASKS["humor"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (", task_file: tasks/toxicity.yaml", "", "A task of your own names its file in targets.toxicity.task_file."),
+        ("1: toxic", "1: rude", "targets.toxicity.labels.1: unknown label of toxicity 'rude'. Allowed: civil, toxic."),
+        ("tasks/", "", "targets.toxicity.task_file: "),
+        ("  toxicity:", "  toxic:", "calls the task 'toxicity'. Write the same name in both."),
+        ("labels:", "separator: x, labels:", "targets.toxicity.separator: toxicity takes one label"),
+    ],
+)
+def test_a_wrong_task_of_ones_own_is_refused_where_it_stands(old, new, message, load, task_file):
+    with pytest.raises(ConfigurationError) as raised:
+        load(GOOD + OWN.replace(old, new, 1))
+    assert "mapping.yaml:8: " in str(raised.value)
+    assert message in str(raised.value)

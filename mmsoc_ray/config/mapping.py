@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mmsoc_ray.config.located_yaml import Location, load_located
+from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
-from mmsoc_ray.tasks import TASKS
+from mmsoc_ray.tasks import TASKS, Task
 
-PUBLISHED = Path(__file__).parent.parent / "published"
+PUBLISHED = Path(__file__).parent.parent / "data" / "published"
 """Folder of the mappings that come with the program."""
 
 FILE_COLUMN = "$file"
@@ -104,11 +115,13 @@ class TargetColumn(_Strict):
         column: The column; ``$file`` is the path of the row's file.
         labels: The source's label to the task's; by default the column holds the task's own labels.
         separator: What separates several references in one text.
+        task_file: For a task of one's own: its YAML file. A relative path is taken from the mapping's folder.
     """
 
     column: str
     labels: dict[Written, Written] | None = Field(default=None, min_length=1)
     separator: str | None = Field(default=None, min_length=1)
+    task_file: str | None = None
 
 
 class SourceMapping(_Strict):
@@ -144,6 +157,7 @@ class SourceMapping(_Strict):
     licence: str = ""
     source: str = ""
     assumed: str = ""
+    _own_tasks: dict[str, TaskFile] = PrivateAttr(default_factory=dict)
 
     @field_validator("files", mode="before")
     @classmethod
@@ -163,6 +177,15 @@ class SourceMapping(_Strict):
         if self.image is None and self.text is None and self.transcription is None:
             raise ValueError("a post needs an image, a text or a transcription")
         return self
+
+    @property
+    def own_tasks(self) -> Mapping[str, TaskFile]:
+        """Tasks of one's own that it has targets for, by name."""
+        return self._own_tasks
+
+    def task(self, name: str) -> Task:
+        """Return one of the tasks that it has targets for."""
+        return self._own_tasks[name].task() if name in self._own_tasks else TASKS[name]
 
     def columns(self) -> tuple[str, ...]:
         """Return every column that is read, each once, without ``$file``."""
@@ -189,7 +212,7 @@ def load_mapping(mapping: str | Path) -> SourceMapping:
             raise unknown_name("mapping", str(mapping), published_mappings(), where="A YAML file is named *.yaml")
         path = PUBLISHED / f"{mapping}.yaml"
     shape = "a mapping has at least dataset, files, targets, and an image or a text."
-    return load_located(path, SourceMapping, shape, _problems)
+    return load_located(path, SourceMapping, shape, functools.partial(mapping_problems, folder=path.parent))
 
 
 def with_splits(mapping: SourceMapping, rule: str) -> SourceMapping:
@@ -202,24 +225,41 @@ def with_splits(mapping: SourceMapping, rule: str) -> SourceMapping:
     if rule not in allowed:
         raise unknown_name("rule", rule, allowed, where="--splits")
     try:
-        return SourceMapping.model_validate({**mapping.model_dump(), "splits": rule})
+        SourceMapping.model_validate({**mapping.model_dump(), "splits": rule})
     except ValidationError as error:
         raise ConfigurationError(f"--splits {rule}: the mapping {error.errors()[0]['msg']}.") from error
+    return mapping.model_copy(update={"splits": rule})
 
 
-def _problems(mapping: SourceMapping) -> Iterator[tuple[Location, str]]:
-    """Yield what no schema can see: targets that do not fit their tasks."""
+def mapping_problems(mapping: SourceMapping, folder: Path) -> Iterator[tuple[Location, str]]:
+    """Yield what no schema can see, targets that do not fit their tasks, and take tasks of one's own into the mapping.
+
+    Args:
+        mapping: The mapping, fresh from its YAML.
+        folder: Where its YAML file stands.
+    """
     for name, target in mapping.targets.items():
         location = ("targets", name)
-        if name not in TASKS:
-            yield location, str(unknown_name("task", name, TASKS))
+        if target.task_file is not None:
+            try:
+                mapping._own_tasks[name] = load_task_file(folder / target.task_file, name)
+            except ConfigurationError as error:
+                yield (*location, "task_file"), str(error)
+                continue
+        elif name not in TASKS:
+            own = f"A task of your own names its file in targets.{name}.task_file."
+            yield location, f"{unknown_name('task', name, TASKS)} {own}"
             continue
-        task = TASKS[name]
-        if task.kind != "classification" and target.labels is not None:
-            yield (*location, "labels"), f"{name} has no labels of its own; leave this field out."
-        if task.kind == "classification" and target.separator is not None:
-            yield (*location, "separator"), f"{name} takes one label; leave this field out."
-        if task.kind == "classification":
-            for written, label in (target.labels or {}).items():
-                if label not in task.labels:
-                    yield (*location, "labels", written), str(unknown_name(f"label of {name}", label, task.labels))
+        for field, message in _target_problems(mapping.task(name), target):
+            yield (*location, *field), message
+
+
+def _target_problems(task: Task, target: TargetColumn) -> Iterator[tuple[Location, str]]:
+    if not task.labels and target.labels is not None:
+        yield ("labels",), f"{task.name} has no labels of its own; leave this field out."
+        return
+    if task.kind == "classification" and target.separator is not None:
+        yield ("separator",), f"{task.name} takes one label; leave this field out."
+    for written, label in (target.labels or {}).items():
+        if label not in task.labels:
+            yield ("labels", written), str(unknown_name(f"label of {task.name}", label, task.labels))
