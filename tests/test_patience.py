@@ -23,6 +23,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(patience, "_awaits_contact", False)
     return clock
 
 

@@ -32,6 +32,7 @@ def running_proxy(server):
 @pytest.fixture
 def proxy(running_proxy, server, monkeypatch):
     """The proxy before the server, used by this process; lets all requests pass."""
+    monkeypatch.setattr(patience, "_awaits_contact", False)  # as after the first contact of a command
     running_proxy.schedule = untouched
     running_proxy.injected.clear()
     running_proxy.requests.clear()
