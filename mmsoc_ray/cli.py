@@ -17,7 +17,7 @@ from mmsoc_ray.commands import runs
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
-from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, RunArgument, split_run
+from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, ReuseOption, RunArgument, split_run
 from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
@@ -99,11 +99,14 @@ def run(
     data: DataOption = None,
     s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
+    reuse: ReuseOption = "same_version",
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid import RunProgress, execute, open_run
+    from mmsoc_ray.grid import ReusePolicy, RunProgress, execute, open_run
 
+    if reuse not in list(ReusePolicy):
+        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
@@ -111,7 +114,7 @@ def run(
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
-            result = None if nothing_left else execute(opened, progress, address=address)
+            result = None if nothing_left else execute(opened, progress, address=address, reuse=ReusePolicy(reuse))
         except StorageError as error:
             typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
             raise typer.Exit(1) from error
@@ -121,6 +124,8 @@ def run(
     typer.echo(f"table again  mmsoc table {shlex.quote(where)}")
     if nothing_left:
         typer.echo(f"Nothing was left to do: run {opened.folder.run_id!r} is complete. No engine was called.")
+    if result is not None and result.taken_over:
+        typer.echo(result.taken_over)
     if result is not None and result.incomplete:
         for cell in result.incomplete:
             problem = "" if cell.problem is None else f"; {cell.problem}"

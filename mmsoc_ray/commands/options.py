@@ -32,3 +32,12 @@ EndpointOption = Annotated[
     str | None,
     typer.Option("--s3-endpoint", help="Address of an S3 server other than Amazon's.", callback=_use_endpoint),
 ]
+ReuseOption = Annotated[
+    str,
+    typer.Option(
+        "--reuse",
+        metavar="POLICY",
+        help="Answers that earlier runs below --output hold are taken over: those of the same engine version "
+        "(same_version), of any version (any), or none.",
+    ),
+]

@@ -15,7 +15,7 @@ import functools
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,20 +180,28 @@ class S3Storage:
 
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
         """See ``Storage.stored_files``."""
-        folder = f"{self._key(prefix)}/".lstrip("/")
         cut = len(self.prefix) + 1 if self.prefix else 0
-        rest: dict[str, Any] = {}
-        while True:
-            page = self._request("list", prefix, functools.partial(_page, Bucket=self.bucket, Prefix=folder, **rest))
+        for page in self._pages(prefix):
             for item in page.get("Contents", []):
                 yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
+
+    def _pages(self, prefix: str, **options: Any) -> Iterator[Mapping[str, Any]]:
+        options["Prefix"] = f"{self._key(prefix)}/".lstrip("/")
+        while True:
+            page = self._request("list", prefix, functools.partial(_page, Bucket=self.bucket, **options))
+            yield page
             if not page.get("IsTruncated"):
                 return
-            rest = {"ContinuationToken": page["NextContinuationToken"]}
+            options["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, path: str) -> None:
         """See ``Storage.delete``."""
         self._request("delete", path, lambda s3: s3.delete_object(Bucket=self.bucket, Key=self._key(path)))
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """See ``Storage.list_folders``."""
+        pages = self._pages(prefix, Delimiter="/")
+        return sorted(item["Prefix"].split("/")[-2] for page in pages for item in page.get("CommonPrefixes", []))
 
     def write(self, path: str, data: bytes) -> None:
         """See ``Storage.write``."""

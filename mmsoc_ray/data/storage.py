@@ -61,6 +61,10 @@ class Storage(Protocol):
         """Return the paths of all finished files below a folder, sorted; empty where there is no such folder."""
         ...
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly below a folder, sorted, without listing what they hold."""
+        ...
+
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
         """Yield every file below a folder, unfinished ones too, in no order."""
         ...
@@ -146,6 +150,11 @@ class LocalStorage:
         """See ``Storage.list_files``."""
         files = (file for file in self._at(prefix).rglob("*") if file.is_file())
         return sorted(f.relative_to(self.root).as_posix() for f in files if not f.name.startswith(TEMPORARY_PREFIX))
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """See ``Storage.list_folders``."""
+        folder = self._at(prefix)
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
         """See ``Storage.stored_files``."""

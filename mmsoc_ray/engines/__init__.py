@@ -10,12 +10,14 @@ from pathlib import Path
 
 from mmsoc_ray.engines.baseline import BUILT_IN_KINDS, BaselineFit, MajorityEngine, RandomEngine, fit_baseline
 from mmsoc_ray.engines.ocr import MAX_READ_SIDE, PictureReader
-from mmsoc_ray.engines.protocol import Answer, Engine, Picture, PreparedPost, Request
+from mmsoc_ray.engines.protocol import PROMPT_ERROR, Answer, Engine, Picture, PreparedPost, PromptError, Request
+from mmsoc_ray.engines.versions import engine_version
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import ModelEntry
 
 __all__ = [
     "MAX_READ_SIDE",
+    "PROMPT_ERROR",
     "Answer",
     "BaselineFit",
     "Engine",
@@ -23,8 +25,10 @@ __all__ = [
     "Picture",
     "PictureReader",
     "PreparedPost",
+    "PromptError",
     "RandomEngine",
     "Request",
+    "engine_version",
     "fit_baseline",
     "open_engine",
 ]

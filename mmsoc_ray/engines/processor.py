@@ -7,17 +7,11 @@ runs where torchvision is not installed.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoProcessor, Idefics3Processor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.utils import is_torchvision_available
-
-PICTURES_BY = f"torchvision {version('torchvision')}" if is_torchvision_available() else "Pillow"
-"""What the library resizes pictures with. Most pixels differ by no more than one step of 255 between the two, some at
-the edges of tiles by several, so that answers can differ."""
 
 _WITH_VIDEOS = ["image_processor", "tokenizer", "video_processor"]
 

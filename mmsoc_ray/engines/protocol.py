@@ -14,6 +14,14 @@ Picture = npt.NDArray[np.uint8]
 """A decoded picture: RGB, shape (height, width, 3)."""
 
 
+PROMPT_ERROR = "PromptError: "
+"""How the ``error`` of an answer begins that the prompt alone has caused: asked again, it would fail the same way."""
+
+
+class PromptError(ValueError):
+    """A prompt that a model cannot be asked, for example one longer than its context."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One question about one post.

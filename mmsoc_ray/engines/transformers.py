@@ -17,8 +17,7 @@ from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.processor import PICTURES_BY
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, PromptError, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
     continued_inputs,
@@ -26,6 +25,7 @@ from mmsoc_ray.engines.shared_prefix import (
     prefix_inputs,
     select_rows,
 )
+from mmsoc_ray.engines.versions import transformers_version
 from mmsoc_ray.models.entry import ModelEntry
 
 POSTS_AT_ONCE = 64
@@ -57,7 +57,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
-    version = f"{transformers.__version__} (torch {torch.__version__}, pictures by {PICTURES_BY})"
+    version = transformers_version()
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class TransformersEngine:
         frame = self._loaded.frame_control_tokens
         expected = frame[False] + (pictures * (frame[True] - frame[False]) if pictures else 0)
         if found != expected:
-            raise ValueError(
+            raise PromptError(
                 f"the prompt holds {found} control tokens where the model's frame has {expected}: "
                 "the post's text spells one in a way that could not be made harmless"
             )
@@ -220,7 +220,7 @@ class TransformersEngine:
         answered_apart = self._loaded.text_model.config.is_encoder_decoder
         context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
         if context is not None and asked > context:
-            raise ValueError(
+            raise PromptError(
                 f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
                 f"{asked}: more than the context of {context} tokens"
                 + (f"; {example_pictures} example pictures are part of it, so take fewer" if example_pictures else "")

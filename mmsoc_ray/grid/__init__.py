@@ -2,6 +2,7 @@
 
 from mmsoc_ray.grid.plan import BASE_ADAPTER, Cell, GridPlan, ModelPlan, Question, plan_grid
 from mmsoc_ray.grid.progress import Receipt, RunProgress
+from mmsoc_ray.grid.reuse import ReusePolicy
 from mmsoc_ray.grid.run import Run, RunResult, execute, open_run
 from mmsoc_ray.grid.run_folder import RunFolder
 
@@ -12,6 +13,7 @@ __all__ = [
     "ModelPlan",
     "Question",
     "Receipt",
+    "ReusePolicy",
     "Run",
     "RunFolder",
     "RunProgress",

@@ -27,7 +27,7 @@ class UnitAnswerer:
     Args:
         run_id: The run.
         answerer: The model, as the plan resolved it.
-        engines: The engine for a dataset (a baseline has one for each).
+        engines: The engine for a dataset (a baseline has one for each); None where every answer is known.
         example_pictures: Decoded example pictures by the digest of their files.
     """
 
@@ -35,7 +35,7 @@ class UnitAnswerer:
         self,
         run_id: str,
         answerer: Answerer,
-        engines: Mapping[str, Engine],
+        engines: Mapping[str, Engine] | None,
         example_pictures: Mapping[str, Picture] | None = None,
     ) -> None:
         self._run_id = run_id
@@ -69,22 +69,26 @@ class UnitAnswerer:
 
     def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
         """Answer the requests of one round, a row each."""
-        rows = [_unanswered(request) for request in unit.requests]
+        rows = [_row(request, unit.known_answer(request)) for request in unit.requests]
         posts, positions = unit.askable(self._example_pictures)
-        engine = self._engines[unit.requests[0]["dataset"]]
-        if posts:
+        engine = None if self._engines is None else self._engines[unit.requests[0]["dataset"]]
+        if posts and engine is not None:
             for position, answer in _answers(engine, posts, positions):
                 rows[position].update(_columns(answer, unit.requests[position]["positive"]))
         for row in rows:
-            row["engine"], row["engine_version"] = engine.name, engine.version
+            if engine is not None and row["reused_from"] is None:
+                row["engine"], row["engine_version"] = engine.name, engine.version
         return rows
 
 
-def _unanswered(request: Mapping[str, Any]) -> dict[str, Any]:
+def _row(request: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the row of a request, with the answer that is known or with none."""
     kept = ("setting", "task", "dataset", "split", "post_key", "sample_id", "round", "row_key", "image_sha256")
     row: dict[str, Any] = {name: request[name] for name in (*kept, "prompt", "reference", "error")}
     row.update(finish_reason="error", prompt_tokens=0, cached_tokens=0, output_tokens=0, latency_s=0.0)
-    return row
+    if known is not None:
+        row.update(known, score=_score(known["label_scores"], request["positive"]))
+    return {"reused_from": None, **row}
 
 
 def _answers(
@@ -114,8 +118,12 @@ def _columns(answer: Answer, positive: str | None) -> dict[str, Any]:
         "output_tokens": answer.output_tokens,
         "latency_s": answer.latency_s,
         "label_scores": None if scores is None else sorted(scores.items()),
-        "score": None if scores is None or positive is None else scores.get(positive),
+        "score": _score(scores, positive),
     }
+
+
+def _score(scores: Mapping[str, float] | Sequence[tuple[str, float]] | None, positive: str | None) -> float | None:
+    return None if scores is None or positive is None else dict(scores).get(positive)
 
 
 def open_answerer(

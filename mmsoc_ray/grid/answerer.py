@@ -120,7 +120,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
             "max_new_tokens": question.max_new_tokens,
             **({"scored": dict(question.definition.answers)} if question.scored else {}),
             **_examples(question),
-            **_own_labels(question),
+            **own_labels(question),
         }
         for question in plan.questions
     ]
@@ -145,7 +145,7 @@ def _examples(question: Question) -> dict[str, Any]:
     return {"examples": digest(shown), **places} if shown else {}
 
 
-def _own_labels(question: Question) -> dict[str, Any]:
+def own_labels(question: Question) -> dict[str, Any]:
     """Return what of a task of the user's own a baseline answers with; how answers are read is no part of it."""
     own = question.own
     return {} if own is None else {"kind": own.kind, "answers": dict(own.answers)}

@@ -28,6 +28,7 @@ def row_key(
     labels: Mapping[str, str] | None = None,
     example_images: Sequence[str] = (),
     places: Sequence[int] = (),
+    own_task: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the content address of one answer.
 
@@ -44,6 +45,7 @@ def row_key(
         labels: Label to answer word where labels are scored; an answer without scores keeps the key that it had.
         example_images: Digests of the example pictures that are shown, in order.
         places: Where in the prompt all pictures stand; enters where example pictures are shown.
+        own_task: Of a task of the user's own, what a baseline answers with. Enters for baselines only.
     """
     content = {
         "answerer": dict(answerer),
@@ -57,6 +59,8 @@ def row_key(
         content["example_images"] = {"sha256": list(example_images), "places": list(places)}
     if "fit" in answerer:
         content["task"] = task
+        if own_task:
+            content["own_task"] = dict(own_task)
     return digest(content)
 
 

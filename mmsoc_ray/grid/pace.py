@@ -26,6 +26,8 @@ class Receipt:
         output_tokens: Tokens generated.
         seconds: From the start of the unit's first batch to its durable file.
         elsewhere: Another process answered it, or an execution that stalled before it could tell: rates leave it out.
+        reused: Requests whose answers were taken over from earlier runs.
+        reused_from: The ids of those runs, separated by commas.
     """
 
     unit_id: str
@@ -37,6 +39,8 @@ class Receipt:
     output_tokens: int
     seconds: float
     elsewhere: bool = False
+    reused: int = 0
+    reused_from: str = ""
 
 
 @dataclass(frozen=True)

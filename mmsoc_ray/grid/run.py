@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from mmsoc_ray.data import Storage
+from mmsoc_ray.data import Storage, Unit
 from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.grid.aggregate import CellResult
@@ -17,13 +17,19 @@ from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
 from mmsoc_ray.grid.examples import choose_examples, write_pictures
 from mmsoc_ray.grid.keys import differences, digest
+from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.grid.progress import RunProgress
 from mmsoc_ray.grid.record import RecordedModel, RunRecord, config_of, parse_record, read_record, record_run
+from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
+from mmsoc_ray.grid.reuse import EarlierRun, ReusePolicy, choose_runs, earlier_runs
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import score_run, units_left
 from mmsoc_ray.grid.seal import SealError, seal_model
 from mmsoc_ray.interrupts import terminate_as_interrupt
+
+if TYPE_CHECKING:
+    from mmsoc_ray.grid.stream import Pipeline
 
 
 @dataclass(frozen=True)
@@ -52,15 +58,30 @@ class RunResult:
     Attributes:
         cells: Every cell of the plan.
         engine_requests: Requests that an engine answered in this process' time; 0 when nothing was left to do.
+        reused: Answers that were taken over from earlier runs.
+        reused_from: The ids of those runs.
+        rows: Predictions that this process made durable, failed ones included.
     """
 
     cells: tuple[CellResult, ...]
     engine_requests: int
+    reused: int = 0
+    reused_from: tuple[str, ...] = ()
+    rows: int = 0
 
     @property
     def incomplete(self) -> tuple[CellResult, ...]:
         """Cells without all their predictions."""
         return tuple(cell for cell in self.cells if not cell.complete)
+
+    @property
+    def taken_over(self) -> str | None:
+        """What is said of the answers that earlier runs had; None where there were none."""
+        if not self.reused:
+            return None
+        runs = ("run " if len(self.reused_from) == 1 else "runs ") + ", ".join(map(repr, self.reused_from))
+        asked = f"{self.engine_requests:,} were asked" if self.engine_requests else "no engine was called"
+        return f"{self.reused:,} of {self.rows:,} answers taken over from {runs}; {asked}."
 
 
 @dataclass(frozen=True)
@@ -154,13 +175,20 @@ def _write_or_check_plan(run: Run) -> bool:
     return False
 
 
-def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> RunResult:
-    """Do what is left of a run: stream, seal, aggregate, write the table and its manifest.
+def execute(
+    run: Run,
+    progress: RunProgress,
+    *,
+    address: str | None = None,
+    reuse: ReusePolicy = ReusePolicy.same_version,
+) -> RunResult:
+    """Do what is left of a run: take over, stream, seal, aggregate, write the table and its manifest.
 
     Args:
         run: The run.
         progress: Shows how far it is.
         address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
+        reuse: Which answers of earlier runs below the same root are taken over.
 
     Raises:
         StorageError: Where data cannot be read or results not written for good: the disk is full, say, or the server
@@ -173,18 +201,19 @@ def execute(run: Run, progress: RunProgress, *, address: str | None = None) -> R
     start_ray(address)
     terminate_as_interrupt()
     with watched_head(progress.abort):
-        return _execute(run, progress)
+        return _execute(run, progress, reuse)
 
 
-def _execute(run: Run, progress: RunProgress) -> RunResult:
+def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
     from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks
 
     progress.expect_models(len(run.models))
-    requests = 0
+    done = _Done()
     unfinished = {model.name for model in run.models if run.units_left(model)}
+    earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
-            requests += _stream_model(run, model, progress)
+            _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
             cause = cause_of(error)
             if isinstance(cause, StorageError):  # the other models would be asked for nothing
@@ -203,7 +232,25 @@ def _execute(run: Run, progress: RunProgress) -> RunResult:
     for cell in cells:
         if cell.problem is not None:
             progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
-    return RunResult(cells, requests)
+    return done.result(cells)
+
+
+@dataclass
+class _Done:
+    """What this process has made durable: units taken over whole, and units that an engine was asked about."""
+
+    taken: list[Receipt] = field(default_factory=list)
+    answered: list[Receipt] = field(default_factory=list)
+
+    def result(self, cells: tuple[CellResult, ...]) -> RunResult:
+        receipts = [*self.taken, *self.answered]
+        return RunResult(
+            cells,
+            engine_requests=sum(receipt.requests - receipt.reused for receipt in self.answered),
+            reused=sum(receipt.reused for receipt in receipts),
+            reused_from=tuple(sorted({run_id for r in receipts for run_id in r.reused_from.split(",") if run_id})),
+            rows=sum(receipt.requests for receipt in receipts),
+        )
 
 
 def _last_line(error: Exception) -> str:
@@ -216,27 +263,39 @@ def _note(progress: RunProgress, model: str, text: str) -> None:
     progress.note(f"{model}: {text}")
 
 
-def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
-    from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
-    from mmsoc_ray.grid.stream import Pipeline, stream_units
+def _answer_model(
+    run: Run,
+    model: PlannedModel,
+    progress: RunProgress,
+    earlier: Sequence[EarlierRun],
+    reuse: ReusePolicy,
+    done: _Done,
+) -> None:
+    """Take over what earlier runs hold of a model's answers; stream the rest through its engine."""
+    from mmsoc_ray.grid.take_over import earlier_answers, take_over
 
-    units = model.plan.units()
     left = set(run.units_left(model))
-    todo = [unit for unit in units if unit.unit_id in left]
-    if run.joined:
-        todo = in_other_order(todo)
-    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
-    done = [unit for unit in units if unit.unit_id not in left]
-    progress.start_model(
-        model.name,
-        sum(unit.posts for unit in units),
-        sum(unit.posts * per_post[unit.dataset] for unit in units),
-        posts_done_before=sum(unit.posts for unit in done),
-        requests_done_before=sum(unit.posts * per_post[unit.dataset] for unit in done),
-    )
-    if todo:
-        progress.phase(f"loading {model.name}")
-    pipeline = Pipeline(
+    todo = [unit for unit in model.plan.units() if unit.unit_id in left]
+    source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
+    if source.runs:
+        progress.phase(f"looking for known answers of {model.name}")
+    with earlier_answers(run.root.uri, source, progress.note) as look_up:
+        pipeline = _pipeline(run, model)
+        if look_up is not None:
+            pipeline = dataclasses.replace(pipeline, look_up=look_up)
+            for receipt in take_over(pipeline, todo):
+                done.taken.append(receipt)
+                left.discard(receipt.unit_id)
+        if left:
+            write_pictures(run.root, run.folder, run.plan, model.plan.questions)
+        todo = [unit for unit in todo if unit.unit_id in left]
+        _stream_model(model, pipeline, in_other_order(todo) if run.joined else todo, progress, done)
+
+
+def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
+    from mmsoc_ray.grid.stream import Pipeline
+
+    return Pipeline(
         data_uri=run.data.uri,
         root_uri=run.root.uri,
         run_id=run.folder.run_id,
@@ -247,9 +306,26 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
         resources=model.plan.resources,
         words_digest=run.words_digest,
     )
+
+
+def _stream_model(
+    model: PlannedModel, pipeline: Pipeline, todo: Sequence[Unit], progress: RunProgress, done: _Done
+) -> None:
+    from mmsoc_ray.grid.stream import stream_units
+
+    units = model.plan.units()
+    left = {unit.unit_id for unit in todo}
+    per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
+    before = [unit for unit in units if unit.unit_id not in left]
+    progress.start_model(
+        model.name,
+        sum(unit.posts for unit in units),
+        sum(unit.posts * per_post[unit.dataset] for unit in units),
+        posts_done_before=sum(unit.posts for unit in before),
+        requests_done_before=sum(unit.posts * per_post[unit.dataset] for unit in before),
+    )
     if todo:
-        write_pictures(run.root, run.folder, run.plan, model.plan.questions)
-    requests = 0
+        progress.phase(f"loading {model.name}")
     datasets = {unit.unit_id: unit.dataset for unit in todo}
     stream = functools.partial(stream_units, pipeline)
     said = functools.partial(_note, progress, model.name)
@@ -257,7 +333,6 @@ def _stream_model(run: Run, model: PlannedModel, progress: RunProgress) -> int:
         if receipt.elsewhere:
             receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
         else:
-            requests += receipt.requests
+            done.answered.append(receipt)
         progress.unit_done(receipt)
     progress.end_model(model.name)
-    return requests

@@ -20,6 +20,7 @@ def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
 
 def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
     """Return what the driver is told of a finished unit."""
+    sources = predictions.column("reused_from").drop_null()
     return Receipt(
         unit_id=unit_id,
         model=model,
@@ -29,6 +30,8 @@ def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seco
         prompt_tokens=_sum(predictions, "prompt_tokens"),
         output_tokens=_sum(predictions, "output_tokens"),
         seconds=seconds,
+        reused=len(sources),
+        reused_from=",".join(sorted(sources.unique().to_pylist())),
     )
 
 

@@ -32,12 +32,13 @@ from mmsoc_ray.grid.examples import load_pictures
 from mmsoc_ray.grid.executions import explained, kill_actors
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
-from mmsoc_ray.grid.prepare import prepare_unit
+from mmsoc_ray.grid.prepare import RenderedUnit, render_unit
 from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
+from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
 from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
-from mmsoc_ray.grid.words import RunWords
+from mmsoc_ray.grid.words import UnitWords
 
 PREPARE_CPUS = 1.0
 PREPARE_MEMORY = 512 * 2**20
@@ -72,6 +73,7 @@ class Pipeline:
         resources: What the engine pool takes.
         words_digest: Digest of the OCR engine, where a setting uses one.
         job: This process of the job, in the record of attempts.
+        look_up: Gives the answers that earlier runs hold.
     """
 
     data_uri: str
@@ -83,6 +85,7 @@ class Pipeline:
     fit: Mapping[str, SplitManifest]
     resources: Resources
     words_digest: str | None
+    look_up: LookUp = nothing_known
     job: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
@@ -153,14 +156,19 @@ def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.d
     return dataset
 
 
-def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
+def render(pipeline: Pipeline, row: Mapping[str, Any]) -> RenderedUnit:
+    """Read the posts of a unit, render what is asked of them and look up what is known; decode nothing."""
     unit = Unit(**row)
-    if pipeline.is_done(unit.unit_id):
-        return PreparedUnit(unit.unit_id, unit.posts, (), {}).to_row()
     posts = read_unit(open_storage(pipeline.data_uri), unit)
-    run = open_storage(f"{pipeline.root_uri}/{RunFolder(pipeline.run_id).root}")
-    words = RunWords(run, pipeline.words_digest or "")
-    return prepare_unit(unit, posts, pipeline.questions[unit.dataset], pipeline.answerer, words).to_row()
+    words = UnitWords(open_storage(pipeline.root_uri), pipeline.words_digest or "")
+    return render_unit(unit, posts, pipeline.questions[unit.dataset], pipeline.answerer, words, pipeline.look_up)
+
+
+def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
+    if pipeline.is_done(row["unit_id"]):  # by another process
+        return PreparedUnit(row["unit_id"], row["posts"], (), {}).to_row()
+    rendered = render(pipeline, row)
+    return rendered.prepared(dict(rendered.decode())).to_row()
 
 
 class EngineActor:
@@ -211,15 +219,19 @@ def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     unit_id, posts, seconds = str(row["unit_id"]), int(row["posts"]), float(row["seconds"])
     if row["undecided"]:
         return {"receipt": "", "deferred": json.dumps({"unit_id": unit_id, **json.loads(row["undecided"])})}
-    model = pipeline.answerer.entry.name
-    if not row["predictions"]:
-        receipt = Receipt(unit_id, model, posts, 0, 0, 0, 0, seconds, elsewhere=True)
+    if row["predictions"]:
+        receipt = write_predictions(pipeline, unit_id, posts, from_bytes(row["predictions"]), seconds)
     else:
-        predictions = from_bytes(row["predictions"])
-        path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
-        write_unit(open_storage(pipeline.root_uri), path, predictions)
-        receipt = receipt_of(unit_id, model, posts, predictions, seconds)
+        receipt = Receipt(unit_id, pipeline.answerer.entry.name, posts, 0, 0, 0, 0, seconds, elsewhere=True)
     return {"receipt": json.dumps(dataclasses.asdict(receipt)), "deferred": ""}
+
+
+def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
+    """Make a unit's predictions durable."""
+    model = pipeline.answerer.entry.name
+    path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
+    write_unit(open_storage(pipeline.root_uri), path, predictions)
+    return receipt_of(unit_id, model, posts, predictions, seconds)
 
 
 def start_ray(address: str | None) -> None:

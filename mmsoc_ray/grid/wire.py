@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmsoc_ray.engines.protocol import Picture, PreparedPost, Request
+from mmsoc_ray.results.schema import PREDICTION_SCHEMA
 
 REQUEST_SCHEMA = pa.schema(
     [
@@ -35,6 +36,17 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("error", pa.string()),  # why it cannot be asked
     ]
 )
+KNOWN_SCHEMA = pa.schema(
+    [
+        PREDICTION_SCHEMA.field(name)
+        for name in (
+            *("row_key", "output", "label_scores", "error", "finish_reason", "prompt_tokens", "cached_tokens"),
+            *("output_tokens", "engine", "engine_version", "reused_from"),
+        )
+    ]
+)
+"""What is taken over of an answer. Its score is not: which label is the positive one is the task's to say."""
+
 PICTURE_SCHEMA = pa.schema(
     [
         pa.field("post", pa.int32()),
@@ -54,12 +66,14 @@ class PreparedUnit:
         posts: Number of posts in the unit.
         requests: A row of ``REQUEST_SCHEMA`` per request; those with an ``error`` never reach the engine.
         pictures: Decoded pictures by the position of their post.
+        known: Answers that earlier runs hold, by key, a row of ``KNOWN_SCHEMA`` each, those of further rounds included.
     """
 
     unit_id: str
     posts: int
     requests: tuple[dict[str, Any], ...]
     pictures: Mapping[int, Picture]
+    known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
         """Return the unit as one row of Ray Data."""
@@ -72,6 +86,7 @@ class PreparedUnit:
             "posts": self.posts,
             "requests": to_bytes(pa.Table.from_pylist(list(self.requests), schema=REQUEST_SCHEMA)),
             "pictures": to_bytes(pa.Table.from_pylist(pictures, schema=PICTURE_SCHEMA)),
+            "known": to_bytes(pa.Table.from_pylist(list(self.known.values()), schema=KNOWN_SCHEMA)),
         }
 
     @classmethod
@@ -82,12 +97,17 @@ class PreparedUnit:
             for item in from_bytes(row["pictures"]).to_pylist()
         }
         requests = tuple(from_bytes(row["requests"]).to_pylist())
-        return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures)
+        known = {answer["row_key"]: answer for answer in from_bytes(row["known"]).to_pylist()}
+        return cls(str(row["unit_id"]), int(row["posts"]), requests, pictures, known)
+
+    def known_answer(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the answer to a request that an earlier run holds; none to one that cannot be asked."""
+        return self.known.get(request["row_key"]) if request["error"] is None else None
 
     def askable(
         self, example_pictures: Mapping[str, Picture] | None = None
     ) -> tuple[list[PreparedPost], list[list[int]]]:
-        """Return what an engine is asked: the posts with their requests that carry no error.
+        """Return what an engine is asked: the posts with their requests that carry no error and are not known.
 
         Args:
             example_pictures: Decoded example pictures by the digest of their files.
@@ -97,7 +117,7 @@ class PreparedUnit:
         """
         positions: dict[int, list[int]] = {}
         for position, request in enumerate(self.requests):
-            if request["error"] is None:
+            if request["error"] is None and self.known_answer(request) is None:
                 positions.setdefault(request["post"], []).append(position)
         posts = [
             PreparedPost(

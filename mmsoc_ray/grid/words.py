@@ -1,8 +1,9 @@
-"""The words in the pictures of a unit, read once by an OCR engine and kept beside the run for all models."""
+"""The words in the pictures of a unit, read once by an OCR engine and kept for all models and all runs of a root."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,26 +14,39 @@ from mmsoc_ray.grid.prepare import Words
 
 
 @dataclass(frozen=True)
-class RunWords:
-    """Reads the words of a unit's pictures, or takes what the run has read before.
+class UnitWords:
+    """Reads the words of a unit's pictures, or takes what any run below the root has read before.
+
+    What was read stands in ``words/<reader>/<pictures>.json``, after the digests of all that decides it: the OCR engine
+    with its parameters, and the unit's pictures in their order. Deleting it costs time only.
 
     Attributes:
-        run: The run's folder.
+        root: Output root.
         digest: Digest of the OCR engine and its parameters.
     """
 
-    run: Storage
+    root: Storage
     digest: str
 
     def __call__(self, unit: Unit, posts: Sequence[Post]) -> list[Words]:
         """Return the words of each post's picture, in the order of the posts."""
-        path = f"words/{self.digest[:12]}/{unit.unit_id}.json"
+        path = f"words/{self.digest[:12]}/{_pictures_digest(posts)}.json"
         try:
-            return [Words(**item) for item in json.loads(self.run.read(path))]
-        except FileNotFoundError:
-            words = [_read(post) for post in posts]
-        self.run.write_once(path, json.dumps([{"text": w.text, "error": w.error} for w in words]).encode())
+            words = [Words(**item) for item in json.loads(self.root.read(path))]
+            if len(words) == len(posts):
+                return words
+        except (FileNotFoundError, ValueError, TypeError):
+            pass  # not read yet, or damaged
+        words = [_read(post) for post in posts]
+        self.root.write(path, json.dumps([{"text": w.text, "error": w.error} for w in words]).encode())
         return words
+
+
+def _pictures_digest(posts: Sequence[Post]) -> str:
+    total = hashlib.sha256()
+    for post in posts:
+        total.update(b"-" if post.image is None else hashlib.sha256(post.image).digest())
+    return total.hexdigest()
 
 
 def _read(post: Post) -> Words:

@@ -21,7 +21,7 @@ def test_a_task_is_described_by_its_name(mmsoc, capsys, arguments):
     shown = capsys.readouterr().out
     assert "  Text in the image: WHEN YOU FIND THE BOX.\n\n  Is this meme humorous?" in shown
     assert "\n  humorous, the positive one\n" in shown
-    assert "named: labels that are answered by yes or no" in shown
+    assert "named: labels that are answered one by one" in shown
     assert "macro_f1: The mean F1 over all declared labels." in shown
 
 

@@ -67,6 +67,14 @@ def test_listing_is_sorted_and_recursive(tmp_path):
     assert storage.list_files("absent") == []
 
 
+def test_folders_are_listed_without_what_they_hold(tmp_path):
+    storage = open_storage(tmp_path)
+    for path in ("r/b/x", "r/a/c/y", "r/file", "other/z"):
+        storage.write(path, b"")
+    assert storage.list_folders("r") == ["a", "b"]
+    assert storage.list_folders("absent") == []
+
+
 def test_write_replaces_and_ranges_are_read(tmp_path):
     storage = open_storage(tmp_path)
     storage.write("f", b"old")

@@ -67,6 +67,14 @@ def test_listings_go_on_after_a_page(storage):
     assert storage.list_files("none") == []
 
 
+def test_folders_are_listed_after_a_page_without_what_they_hold(storage):
+    for number in range(PAGE + 5):
+        storage.write(f"many/{number:04}/x", b"")
+    storage.write("many/file", b"")
+    assert storage.list_folders("many") == [f"{number:04}" for number in range(PAGE + 5)]
+    assert storage.list_folders("none") == []
+
+
 def test_of_many_writers_at_once_exactly_one_wins_on_s3(storage):
     barrier = threading.Barrier(8)
     won = []
