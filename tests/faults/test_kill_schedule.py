@@ -17,6 +17,7 @@ POSTS_PER_UNIT = 4
 def test_every_run_of_a_schedule_of_kills_ends_as_the_undisturbed_one(
     toy, fault_table, fault_seed, mmsoc, tmp_path, count, units
 ):
+    print(f"again with --seed {fault_seed}")  # pytest shows it where this fails
     (tmp_path / "faults").mkdir()
     faults = Faults(tmp_path / "faults")
     texts = [f"caption {at}" for at in range(units * POSTS_PER_UNIT)]
