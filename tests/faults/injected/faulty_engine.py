@@ -7,6 +7,7 @@ post takes, and with ``calm`` posts have no effect. The folder takes a line for 
 each engine that began to load (``loaded``).
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -44,7 +45,8 @@ def die():
 
 def sleep():
     """Sleep for good."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(ValueError):  # outside the main thread, where signals do not arrive anyway
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         time.sleep(3600)
 
