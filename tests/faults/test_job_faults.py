@@ -81,10 +81,10 @@ def test_a_hung_engine_is_ended_and_its_unit_streamed_again(toy, faults, job, un
     hurt = job(hanging(toy, tmp_path))
     faults.set("fault-p1", f"FAULT:{kind}:1")
     run_until(ended_well, hurt, hurt.start())
-    fault_table.add(f"engine hangs ({kind})", Cost.between(hurt.files, undisturbed.files, 1))
     assert f"no progress for {TIMEOUT_S} s" in hurt.said
     assert max(hurt.engine_calls().values()) >= 2
     assert not [pid for pid in faults.engines() if alive(pid)]
+    fault_table.add(f"engine hangs ({kind})", Cost.between(hurt.files, undisturbed.files, 1))
 
 
 def test_a_post_that_hangs_its_engine_each_time_is_quarantined(toy, faults, job, undisturbed, fault_table, tmp_path):
