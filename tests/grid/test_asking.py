@@ -5,9 +5,10 @@ import pytest
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.engines import Answer
+from mmsoc_ray.errors import StorageError
 from mmsoc_ray.grid.answer import UnitAnswerer
 from mmsoc_ray.grid.answerer import Answerer
-from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
+from mmsoc_ray.grid.asking import TRIES_TOGETHER, CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, engine_calls
 from mmsoc_ray.grid.wire import REQUEST_SCHEMA, PreparedUnit
 from mmsoc_ray.models import ModelEntry
@@ -186,3 +187,18 @@ def test_posts_that_cannot_be_asked_are_no_attempts(ask):
 def test_a_post_that_cannot_be_asked_keeps_its_error_beside_a_bad_one(ask):
     rows = content(ask(Engine({"b": DeathError}), unit("abc", unanswerable="a")))
     assert [row["error"] and row["error"].split(":")[0] for row in rows[::2]] == ["PictureError", "Quarantined", None]
+
+
+def test_a_storage_that_fails_is_no_fault_of_a_post(tmp_path, monkeypatch):
+    def fail(self):
+        raise StorageError("cannot write")
+
+    attempts = Attempts(open_storage(tmp_path), "attempts", "here")
+    careful = CarefulAnswerer(UnitAnswerer("run", ANSWERER, {"d": Engine({})}), attempts)  # type: ignore[dict-item]
+    monkeypatch.setattr(Attempts, "set_answering", fail)
+    for tries in (0, TRIES_TOGETHER):
+        for _ in range(tries):
+            attempts.begin("u-1")
+        with pytest.raises(StorageError):
+            careful(unit(["a", "b"]))
+    assert attempts.kept("u-1", 0) is None
