@@ -13,7 +13,7 @@ from mmsoc_ray.tasks.text import bare, fold_quotes, is_refusal, names_picture
 ParsePolicy = Literal["strict", "lenient"]
 """``strict`` takes only what the prompt asked for; ``lenient`` also what models really say."""
 
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 """Raised when a parser reads some answer otherwise: a finished run is then scored anew, from the answers it has."""
 
 MAX_TAGS = 100
