@@ -43,6 +43,8 @@ class Task:
         uses_text: Whether the poster's text stands in the official zero-shot prompt.
         variants: Further prompts by name.
         text_variants: Variants whose zero-shot prompt holds the poster's text.
+        vocabulary: Tags of a tagging task whose data use these and no others: macro F1 and Hamming loss are over all of
+            them. Other data may have other tags, and are scored over those of their references.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Task:
     uses_text: bool = False
     variants: Mapping[str, str] = field(default_factory=dict, hash=False)
     text_variants: frozenset[str] = frozenset()
+    vocabulary: tuple[str, ...] = ()
 
     def question(self, variant: str = "official") -> str:
         """Return the question of a prompt variant; ``official`` is the prompt of the source.
