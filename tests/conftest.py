@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import runpy
 import struct
 import zlib
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_table import FaultTable
 from hypothesis import settings
 from loopback_hub import LoopbackHub
 from PIL import Image
@@ -32,7 +34,38 @@ settings.register_profile("busy", deadline=None, max_examples=50)  # a loaded ma
 settings.load_profile("busy")
 
 TESTS = Path(__file__).parent
+COSTS = pytest.StashKey[FaultTable]()
 POSTS_PER_UNIT = 4
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="seed of the schedule of kills"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[COSTS] = FaultTable()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[COSTS].rows:
+        terminalreporter.section(f"what faults cost, seed {config.getoption('--seed')}")
+        for line in config.stash[COSTS].lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def fault_table(pytestconfig: pytest.Config) -> FaultTable:
+    """What each fault cost; printed at the end."""
+    return pytestconfig.stash[COSTS]
+
+
+@pytest.fixture(scope="session")
+def fault_seed(pytestconfig: pytest.Config) -> int:
+    """The seed of the schedule of kills."""
+    seed: int = pytestconfig.getoption("--seed")
+    return seed
 
 
 def picture(seed: int, *, width: int = 32, height: int = 24) -> bytes:

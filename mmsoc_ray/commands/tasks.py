@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,6 +90,10 @@ def describe(task: Task) -> Iterator[str]:
 
 
 def _labels(task: Task) -> Iterator[str]:
+    if task.vocabulary:
+        yield f"\nusual vocabulary, {len(task.vocabulary)} tags; data with others are scored over their own:"
+        lines = textwrap.wrap(", ".join(task.vocabulary), 100, break_on_hyphens=False)
+        yield from (_INDENT + line for line in lines)
     if not task.labels:
         return
     yield "\nlabels:"

@@ -37,13 +37,14 @@ SplitRule = Literal["official", "head_80_10_10", "head_90_10", "head_80_20"]
 HEAD_SPLITS: Mapping[str, tuple[tuple[str, int], ...]] = {
     "head_80_10_10": (("train", 80), ("validation", 10), ("test", 10)),
     "head_90_10": (("train", 90), ("validation", 10)),
-    "head_80_20": (("train", 80), ("validation", 20)),
+    "head_80_20": (("train", 80), ("test", 20)),
 }
-"""Splits by position: the first so many percent of the rows in file order, then the next.
+"""Splits by position: the first so many percent of the rows in file order, rounded down, then the next, then the rest.
 
 MM-Soc's code at HEAD (ac09d6c) cuts Memotion and YouTube 80/10/10 in file order; its commit 5ab879a cuts Memotion
-90/10 and YouTube 80/20 and calls the last part "dev", hence ``validation``. We take ``head_80_10_10`` for MM-Soc's own:
-its cuts at int(0.8 n) and int(0.9 n) give the 5,593 / 699 / 700 rows of the published Memotion.
+90/10 and calls the last part "dev", hence ``validation``, and YouTube 80/20 into "train" and "test". We take
+``head_80_10_10`` for MM-Soc's own: its int(0.8 n) rows to train on, the next int(0.1 n) and the rest are the 5,593 /
+699 / 700 of the published Memotion.
 """
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
@@ -83,7 +84,7 @@ class PictureColumn(_Strict):
 
     Attributes:
         column: The column.
-        folder: Folder of the pictures below the source, for file names.
+        folder: Folder of the pictures below the source, for file names; ``{split}`` in it is the post's split.
         suffix: Added to the file name, for example ``.jpg`` where the column holds an id.
         url: The column holds ``http(s)://`` addresses, which are fetched (public addresses only).
         optional: Keep a post whose column is empty, without a picture.
@@ -115,12 +116,14 @@ class TargetColumn(_Strict):
         column: The column; ``$file`` is the path of the row's file.
         labels: The source's label to the task's; by default the column holds the task's own labels.
         separator: What separates several references in one text.
+        as_list: The column's text is a list as Python or JSON writes it, such as ``['Music', 'Jazz']``.
         task_file: For a task of one's own: its YAML file. A relative path is taken from the mapping's folder.
     """
 
     column: str
     labels: dict[Written, Written] | None = Field(default=None, min_length=1)
     separator: str | None = Field(default=None, min_length=1)
+    as_list: bool = False
     task_file: str | None = None
 
 
@@ -258,8 +261,11 @@ def _target_problems(task: Task, target: TargetColumn) -> Iterator[tuple[Locatio
     if not task.labels and target.labels is not None:
         yield ("labels",), f"{task.name} has no labels of its own; leave this field out."
         return
-    if task.kind == "classification" and target.separator is not None:
-        yield ("separator",), f"{task.name} takes one label; leave this field out."
+    for field in ("separator", "as_list"):
+        if task.kind == "classification" and getattr(target, field):
+            yield (field,), f"{task.name} takes one label; leave this field out."
+    if target.separator is not None and target.as_list:
+        yield ("as_list",), "a list needs no separator. Keep one of the two."
     for written, label in (target.labels or {}).items():
         if label not in task.labels:
             yield ("labels", written), str(unknown_name(f"label of {task.name}", label, task.labels))

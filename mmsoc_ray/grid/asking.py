@@ -79,10 +79,12 @@ class CarefulAnswerer:
         if self._attempts.tries(unit.unit_id) < TRIES_TOGETHER:
             self._attempts.begin(unit.unit_id)
             try:
-                return self._noted(self._answer(unit))
+                predictions = self._answer(unit)
             except Exception:
                 # Which of the posts it was, if any, only asking them alone can tell.
                 print(f"unit {unit.unit_id} is taken apart:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            else:
+                return self._noted(predictions)
         return self._taken_apart(unit)
 
     def _taken_apart(self, unit: PreparedUnit) -> pa.Table | Undecided:
@@ -116,10 +118,10 @@ class CarefulAnswerer:
             return GivenUp(post, f"Quarantined: the engine died or hung {TRIES_ALONE} times over this post alone")
         attempts.begin(part.unit_id, post)
         try:
-            predictions = self._noted(self._answer(part))
+            predictions = self._answer(part)
         except Exception as error:
             return GivenUp(post, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS])
-        attempts.keep(part.unit_id, post, predictions)
+        attempts.keep(part.unit_id, post, self._noted(predictions))
         return predictions
 
     def _with_error(self, part: PreparedUnit, lost: GivenUp) -> pa.Table:

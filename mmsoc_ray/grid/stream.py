@@ -57,6 +57,8 @@ LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
 
 ACTOR_NAME = "mmsoc-engine"
+_ADVICE = "\nFailed to "
+"""With this, Ray Data begins what it adds to the words of an error."""
 
 TASKS_AT_ONCE = 512
 """Tasks that are submitted at a time: each wait looks at all of them, and a large run has a task per unit."""
@@ -268,8 +270,10 @@ def start_ray(address: str | None) -> None:
 
 
 def cause_of(error: Exception) -> Exception:
-    """Return what a task or an actor raised, without Ray's wrapping and the worker's traceback."""
-    return error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    """Return what a task or an actor raised, without Ray's wrapping, its advice and the worker's traceback."""
+    cause: Exception = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    cause.args = tuple(arg.partition(_ADVICE)[0] if isinstance(arg, str) else arg for arg in cause.args)
+    return cause
 
 
 def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:

@@ -310,7 +310,10 @@ def _scored(task: Task, read: _Read) -> dict[str, _Part]:
 
 def _tagging(task: Task, read: _Read) -> dict[str, _Part]:
     references = [{normalise_tag(tag) for tag in reference} for reference in read.rows.reference]
-    vocabulary = {normalise_tag(tag) for tag in task.labels} or None
+    # Whoever asks the built-in task about tags of their own is not scored over MM-Soc's.
+    usual = {normalise_tag(tag) for tag in task.vocabulary}
+    fits = all(reference <= usual for reference in references)
+    vocabulary = {normalise_tag(tag) for tag in task.labels} or (usual if fits else None)
     statistic = TagStatistic(references, [parsed.values for parsed in read.parsed], vocabulary)
     return {"posts": _of_posts(read, statistic, _rates(read))}
 

@@ -1,4 +1,8 @@
-"""Image description: what a picture shows."""
+"""Image description: what a picture shows.
+
+MM-Soc's earlier code (5ab879a) wants a text length for all that it asks about news and videos; how a text would enter
+this prompt, which speaks of the scene alone, was not found, so none does.
+"""
 
 from mmsoc_ray.tasks.metric_names import FREE_TEXT_METRICS
 from mmsoc_ray.tasks.parsing import FreeTextParser

@@ -67,6 +67,15 @@ LINKS = frozenset(("is", "be", "would", "should", "will", "must"))
 TRUTH = {"true": "yes", "false": "no", "1": "yes", "0": "no"}
 """How JSON and the like say yes and no behind a label's name."""
 AFTER_YES_NO = frozenset(("this", "that", "it", "the", "i", "there", "because", "since", "as"))
+_SUBJECTS = (
+    "a an the this that it its i meme memes image picture photo post tweet news item content text story article "
+    "video caption sentiment overall message"
+)
+_COPULAS = "is are s was does do contain contains seem seems look looks appear appears to be would say think believe"
+_ADVERBS = "not no non clearly definitely certainly really any all at but however , so"
+_PLAIN = frozenset(f"{_SUBJECTS} {_COPULAS} {_ADVERBS}".split())
+_AFTER_PLAIN = frozenset((*_SUBJECTS.split(), *PAUSES, "because", "since", "as", "and", "at"))
+"""What may stand before and behind the label of a sentence that says nothing but which label it is."""
 
 
 @dataclass(frozen=True)
@@ -302,20 +311,40 @@ def named(answer: Reading, words: LabelWords) -> frozenset[str] | None:
     return frozenset().union(*found) if found else None  # of three labels one denied decides: nothing is claimed
 
 
+def stated(said: Tokens, words: LabelWords) -> frozenset[str]:
+    """Return the label of a sentence that plainly says which one it is, as "The meme is not hateful" does.
+
+    A hedge ("may be humorous to some", "not humorous to everyone") states nothing.
+    """
+    for at in range(len(said)):
+        match = form_at(said, at, words)
+        if match is not None:
+            after = said[at + match[1] :]
+            return mentions(said[: at + match[1]], words) if not after or after[0] in _AFTER_PLAIN else frozenset()
+        if said[at] not in _PLAIN:
+            break
+    return frozenset()
+
+
+def with_stated(found: frozenset[str], answer: Reading, words: LabelWords) -> frozenset[str]:
+    """Return the labels found with those that the answer states plainly, so that both are seen where they differ."""
+    return found.union(*(stated(said, words) for said in answer.sentences))
+
+
 def alone(answer: Reading, words: LabelWords) -> frozenset[str] | None:
-    """Find sentences and lines that are nothing but a label, a yes or a no."""
+    """Find sentences and lines that are nothing but a label, a yes or a no, if no sentence states another label."""
     found: list[frozenset[str]] = []
     for said in answer.sentences:
         begun = opening(said, words)
         if begun and begun[1] == len(said):
             found.append(frozenset((begun[0],)))
-    return union(found)
+    return with_stated(frozenset().union(*found), answer, words) if found else None
 
 
 def leading(answer: Reading, words: LabelWords) -> frozenset[str] | None:
-    """Find a label, a yes or a no that opens the answer, if the rest of its sentence does not contradict."""
+    """Find a label, a yes or a no that opens the answer, if neither its sentence nor a stated label contradicts."""
     if answer.sentences and opening(answer.sentences[0], words):
-        return claims(answer.sentences[0], words)
+        return with_stated(claims(answer.sentences[0], words), answer, words)
     return None
 
 

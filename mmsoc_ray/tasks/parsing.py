@@ -13,7 +13,7 @@ from mmsoc_ray.tasks.text import bare, fold_quotes, is_refusal, names_picture
 ParsePolicy = Literal["strict", "lenient"]
 """``strict`` takes only what the prompt asked for; ``lenient`` also what models really say."""
 
-PARSER_VERSION = 3
+PARSER_VERSION = 4
 """Raised when a parser reads some answer otherwise: a finished run is then scored anew, from the answers it has."""
 
 MAX_TAGS = 100
@@ -98,7 +98,7 @@ def normalise_tag(tag: str) -> str:
 class TagParser:
     """Reads tags: split at commas and normalised, each once, at most ``MAX_TAGS`` of ``MAX_TAG_CHARACTERS``.
 
-    The 62 names of MM-Soc's vocabulary are not known here, so a tag is any short text. ``lenient`` also splits at
+    MM-Soc's prompt does not name its 62 topics, so a tag is any short text. ``lenient`` also splits at
     ``TAG_SEPARATORS``, drops what leads up to the tags (``TAG_PREFIX``), list marks and an "and" before the last, and
     finds a refusal; ``strict`` takes commas only. An answer without any tag is unparsed.
     """

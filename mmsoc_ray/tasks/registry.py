@@ -32,7 +32,12 @@ TASKS: Mapping[str, Task] = {
         SOCIAL_CONTEXT,
     )
 }
-"""MM-Soc's ten tasks in its order."""
+"""MM-Soc's ten tasks in its order.
+
+Sources disagree on the ten. These are those of the benchmark's card and of a review of the paper, since the code has a
+prompt for each. The README's motivation analysis has none there (``TASK2QUESTION`` lacks it), nor has its generation of
+video titles and descriptions.
+"""
 
 
 def get_task(name: str) -> Task:

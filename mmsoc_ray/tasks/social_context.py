@@ -1,4 +1,7 @@
-"""Social context description: the cultural and social context of a picture."""
+"""Social context description: the cultural and social context of a picture.
+
+As in ``image_description``, no text of the post enters the prompt: it speaks of the image alone.
+"""
 
 from mmsoc_ray.tasks.metric_names import FREE_TEXT_METRICS
 from mmsoc_ray.tasks.parsing import FreeTextParser

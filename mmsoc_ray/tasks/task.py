@@ -43,6 +43,8 @@ class Task:
         uses_text: Whether the poster's text stands in the official zero-shot prompt.
         variants: Further prompts by name.
         text_variants: Variants whose zero-shot prompt holds the poster's text.
+        vocabulary: Tags of a tagging task whose data use these and no others: macro F1 and Hamming loss are over all of
+            them. Other data may have other tags, and are scored over those of their references.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Task:
     uses_text: bool = False
     variants: Mapping[str, str] = field(default_factory=dict, hash=False)
     text_variants: frozenset[str] = frozenset()
+    vocabulary: tuple[str, ...] = ()
 
     def question(self, variant: str = "official") -> str:
         """Return the question of a prompt variant; ``official`` is the prompt of the source.
@@ -78,7 +81,8 @@ def truncate_input(text: str, words: int = TEXT_WORDS) -> str:
     """Return the first words of a text with white space normalised, ended like a sentence.
 
     As MM-Soc's function of this name: the first ``words`` words are kept, and a full stop is added where the result
-    does not end with one of ``.,:;?!|``. Bounded besides by ``CHARACTERS_PER_WORD``. An empty text stays empty.
+    does not end with one of ``.,:;?!|``. Bounded besides by ``CHARACTERS_PER_WORD``. Unlike there, white space around
+    the text is dropped (it counted as an empty word, and stayed before the full stop), and an empty text stays empty.
 
     Raises:
         ValueError: ``words`` is below 1.
@@ -102,10 +106,11 @@ def render(
 ) -> str:
     """Return what a user asks about a post, without any model's own wrapping.
 
-    How MM-Soc joins a post's text to the question was not found in its sources. Ours: one line ``Text: ...`` with the
-    poster's text, one line ``Text in the image: ...`` with the words in the picture, an empty line, the question. So
-    the question stands nearest to the answer, and the tasks of one post share a long prefix. Each text is cut by
-    ``truncate_input``; a text that is absent or blank leaves no line.
+    How MM-Soc joins a post's text to the question was not found: its ``get_prompt`` is empty, and an earlier runner
+    puts the text where the question belongs and asks nothing. Ours: one line ``Text: ...`` with the poster's text, one
+    line ``Text in the image: ...`` with the words in the picture, an empty line, the question. So the question stands
+    nearest to the answer, and the tasks of one post share a long prefix. Each text is cut by ``truncate_input``; a text
+    that is absent or blank leaves no line.
 
     Which texts stand there:
 

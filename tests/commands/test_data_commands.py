@@ -85,7 +85,7 @@ def test_a_split_of_an_earlier_division_is_pointed_out(memes, mmsoc, capsys):
     command = ("data", "prepare", memes / "memes.yaml", "--source", memes, "--output", memes / "out")
     assert mmsoc(*command) == 0
     assert "stood there before" not in capsys.readouterr().err
-    assert mmsoc(*command, "--splits", "head_80_20") == 0
+    assert mmsoc(*command, "--splits", "head_90_10") == 0
     assert "note: test stood there before and was not written now" in capsys.readouterr().err
 
 

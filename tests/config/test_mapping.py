@@ -39,6 +39,11 @@ def load(tmp_path):
             "YAML takes a bare yes, no, true or false for a truth value; put the words in quotes",
         ),
         ("column: funny, labels: {1: humorous, 0: not_humorous}", "column: funny, separator: x", "takes one label"),
+        (
+            "humor: {column: funny, labels: {1: humorous, 0: not_humorous}}",
+            "tagging: {column: funny, separator: x, as_list: true}",
+            "a list needs no separator",
+        ),
         ("humor: {column: funny, labels:", "tagging: {column: funny, labels:", "tagging has no labels of its own"),
         ("my_memes", "../memes", "mapping.yaml:1: dataset: String should match pattern"),
         ("{test: labels.csv}", "labels.csv", "says no splits. Write files: {test: FILE}"),

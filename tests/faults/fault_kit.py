@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fault_table import RunFiles
 
 from mmsoc_ray.data import Post, open_storage, write_split
 from mmsoc_ray.grid.attempts import engine_calls
@@ -28,7 +29,6 @@ JOB = REPOSITORY / "jobs" / "full_grid.py"
 INJECTED = Path(__file__).parent / "injected"
 RUN_ID = "kill-1"
 WAIT_S = 600.0
-IDENTITY = ["model", "adapter", "setting", "task", "post_key", "round"]
 
 
 @dataclass
@@ -57,6 +57,11 @@ class Job:
         return process
 
     @property
+    def files(self) -> RunFiles:
+        """The run as its files show it."""
+        return RunFiles(open_storage(self.root), RUN_ID)
+
+    @property
     def _environment(self) -> dict[str, str]:
         given = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{INJECTED}", **self.environment}
         return given if self.address is None else {**given, "RAY_ADDRESS": self.address}
@@ -75,15 +80,6 @@ class Job:
         root = open_storage(self.root)
         files = root.list_files(f"runs/{RUN_ID}")
         return {path: root.read(path) for path in files if "/predictions/" in path}
-
-    def seals(self) -> dict[str, bytes]:
-        """Return the seal of each model."""
-        return {file.parent.parent.name: file.read_bytes() for file in self.root.rglob("_SUCCESS.json")}
-
-    def rows(self) -> list[tuple[object, ...]]:
-        """Return the identity of every prediction."""
-        tables = [pq.read_table(pa.BufferReader(content), columns=IDENTITY) for content in self.units().values()]
-        return [tuple(row[name] for name in IDENTITY) for row in pa.concat_tables(tables).to_pylist()]
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Return what stands for each post, by its sample id, without what tells one run from another."""

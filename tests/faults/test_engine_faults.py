@@ -5,6 +5,9 @@ import signal
 
 import pytest
 from fault_kit import ended_well, faulty_grid, run_until, wait_until
+from fault_table import Cost
+
+from mmsoc_ray.grid.asking import TRIES_ALONE, TRIES_TOGETHER
 
 POISON = {4: "FAULT:die", 13: "FAULT:raise"}
 POSTS = 16
@@ -15,7 +18,7 @@ def texts():
     return [f"caption {at} {POISON.get(at, '')}" for at in range(POSTS)]
 
 
-def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faults, job, texts, tmp_path):
+def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faults, job, texts, fault_table, tmp_path):
     grid = faulty_grid(tmp_path, toy.checkpoint, texts, posts_per_unit=4)
     faults.set("calm", "yes")
     calm = job(grid, "calm")
@@ -45,3 +48,7 @@ def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faul
     assert sorted(whole.values()) == [1, 1, 2, 3]
     alone = {(unit, post): count for (unit, post), count in calls.items() if post is not None}
     assert sorted(alone.values()) == [1, 1, 1, 1, 1, 1, 1, 3], "a neighbour was asked again"
+    # The actor was killed once; one post ends its process each time; the unit of one that raises is taken apart.
+    at_most = 1 + (TRIES_TOGETHER + TRIES_ALONE - 1) + 1
+    cost = Cost.between(hurt.files, calm.files, at_most, same_answers=False)
+    fault_table.add("actor killed, two poison posts", cost)

@@ -5,13 +5,13 @@ import tempfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fault_table import Cost, RunFiles
 from small_disk import NoSmallDiskError, SmallDisk
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import StorageError
 from mmsoc_ray.models.cache import cached_folder
 
-RESULTS = "results/run_id=toy-1/part-0.parquet"
 MIB = 2**20
 
 
@@ -67,10 +67,10 @@ def test_a_full_cache_is_named_and_keeps_no_half_folder(disk):
 
 
 def test_the_run_of_a_full_disk_ends_with_file_cause_and_remedy_and_the_same_command_completes_it(
-    disk, toy, toy_run, mmsoc, tmp_path, capsys
+    disk, toy, toy_run, mmsoc, fault_table, tmp_path, capsys
 ):
-    disk.fill(leave=40_000)
-    command = ("run", toy.grid(tmp_path / "toy.yaml"), "--output", disk.folder / "out", "--run-id", "toy-1")
+    disk.fill(leave=72_000)  # for some units of the first model
+    command = ("run", toy.grid(tmp_path / "toy.yaml"), "--output", disk.folder / "out", "--run-id", toy_run.run_id)
     assert mmsoc(*command) == 1
     said = capsys.readouterr().err
     assert f"error: cannot write {disk.folder}/out/runs/toy-1/" in said
@@ -81,9 +81,11 @@ def test_the_run_of_a_full_disk_ends_with_file_cause_and_remedy_and_the_same_com
     durable = {path: root.read(path) for path in root.list_files("")}
     assert any("/predictions/" in path for path in durable)
     assert set(durable) == {file.path for file in root.stored_files("")}
+    hurt = RunFiles(root, toy_run.run_id)
+    in_flight = len(hurt.in_flight())
     disk.make_space()
     assert mmsoc(*command) == 0
-    assert root.read(RESULTS) == open_storage(toy_run.root).read(RESULTS)
+    fault_table.add("disk full", Cost.between(hurt, RunFiles(open_storage(toy_run.root), toy_run.run_id), in_flight))
     assert durable.items() <= {path: root.read(path) for path in root.list_files("")}.items()
 
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from fault_kit import Job, descendants, ended_well, processes, run_until
+from fault_table import Cost
 
 from mmsoc_ray.data import open_storage, write_split
 
@@ -41,20 +42,23 @@ def jobs(grid, tmp_path):
                 process.wait()
 
 
-def test_three_kills_and_a_rerun_end_with_the_table_of_an_undisturbed_run(jobs):
+def test_three_kills_and_a_rerun_end_with_the_table_of_an_undisturbed_run(jobs, fault_table):
     killed, undisturbed = jobs
     calm = undisturbed.start()
     generator = random.Random(20261122)
-    below: set[tuple[int, str]] = set()
+    hit, seen = 0, 0
     kept: dict[str, bytes] = {}
     # The baseline's units come first, then the model's: one kill falls among those, two among these.
     for first, last in ((1, UNITS // 2), (UNITS + 1, UNITS + UNITS // 3), (UNITS + UNITS // 2, 2 * UNITS - 10)):
         moment = generator.randint(first, last)
         process = run_until(lambda _, moment=moment: len(killed.units()) >= moment, killed, killed.start())
         time.sleep(generator.uniform(0, 0.05))
-        below |= descendants(process.pid)
+        below = descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        wait_for_end(below)
+        hit += len(killed.files.in_flight({pid for pid, _ in below}))
+        seen += len(below)
         found = killed.units()
         assert moment <= len(found) < 2 * UNITS, "the kill did not hit the middle"
         assert not killed.table.exists()
@@ -63,14 +67,16 @@ def test_three_kills_and_a_rerun_end_with_the_table_of_an_undisturbed_run(jobs):
     run_until(ended_well, killed, killed.start())
     run_until(ended_well, undisturbed, calm)
 
-    assert killed.table.read_bytes() == undisturbed.table.read_bytes()
-    assert killed.seals() == undisturbed.seals()
+    fault_table.add(
+        "driver killed (real tiny model, float32)", Cost.between(killed.files, undisturbed.files, hit), times=3
+    )
     assert kept.items() <= killed.units().items(), "a finished unit was written again"
     assert set(killed.units()) == set(undisturbed.units())
-    rows = killed.rows()
-    assert len(rows) == len(set(rows)) == UNITS * (2 + 2 * 2)
+    assert killed.files.identities().total() == UNITS * (2 + 2 * 2)
+    assert seen > 6, "Ray's own processes and workers of three starts were seen"
 
-    assert len(below) > 6, "Ray's own processes and workers of three starts were seen"
+
+def wait_for_end(below):
     deadline = time.monotonic() + 30
     while left := below & {(pid, started) for pid, _, started in processes()}:
         assert time.monotonic() < deadline, f"processes of killed runs are left: {left}"

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from fault_kit import REPOSITORY
+from fault_table import Cost
 
 LIMITED = REPOSITORY / "tests" / "faults" / "limited_memory.py"
 
@@ -40,7 +41,9 @@ def test_smaller_batches_are_tried_when_memory_runs_out(outcome):
     assert tried.count(1) >= 1
 
 
-def test_only_the_post_that_does_not_fit_alone_is_marked(outcome):
+def test_only_the_post_that_does_not_fit_alone_is_marked(outcome, fault_table):
     errors = outcome["limited"]["errors"]
     assert [at for at, error in enumerate(errors) if error] == [7]
     assert "memory" in errors[7]
+    lost = len(outcome["free"]["errors"]) - len(errors)
+    fault_table.add("host memory runs out (engine alone)", Cost(lost, 0))

@@ -6,9 +6,10 @@ import pytest
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.engines import Answer
+from mmsoc_ray.errors import StorageError
 from mmsoc_ray.grid.answer import UnitAnswerer
 from mmsoc_ray.grid.answerer import Answerer
-from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
+from mmsoc_ray.grid.asking import TRIES_TOGETHER, CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, engine_calls
 from mmsoc_ray.grid.wire import REQUEST_SCHEMA, PreparedUnit
 from mmsoc_ray.models import ModelEntry
@@ -218,3 +219,18 @@ def test_what_an_earlier_run_holds_does_not_prove_an_engine_that_answers_nothing
     held = {f"a-{task}": {"output": "known", "label_scores": None, "reused_from": "earlier"} for task in TASKS}
     outcome = ask(Engine(dict.fromkeys("bc", RuntimeError)), dataclasses.replace(asked, known=held))
     assert outcome == Undecided(2, "RuntimeError: bad post")
+
+
+def test_a_storage_that_fails_is_no_fault_of_a_post(tmp_path, monkeypatch):
+    def fail(self):
+        raise StorageError("cannot write")
+
+    attempts = Attempts(open_storage(tmp_path), "attempts", "here")
+    careful = CarefulAnswerer(UnitAnswerer("run", ANSWERER, {"d": Engine({})}), attempts)  # type: ignore[dict-item]
+    monkeypatch.setattr(Attempts, "set_answering", fail)
+    for tries in (0, TRIES_TOGETHER):
+        for _ in range(tries):
+            attempts.begin("u-1")
+        with pytest.raises(StorageError):
+            careful(unit(["a", "b"]))
+    assert attempts.kept("u-1", 0) is None

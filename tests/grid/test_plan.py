@@ -189,7 +189,7 @@ def test_a_registered_model_with_a_folder_keeps_its_entry(toy, tmp_path):
 
 
 def test_a_tasks_limit_goes_before_the_models(toy, tmp_path):
-    file = toy.grid(tmp_path / "a.yaml", models="  blip2-opt-2.7b:\n  llava-1.5-7b:")
+    file = toy.grid(tmp_path / "a.yaml", models="  blip2-opt-2.7b:\n  llava-1.6-vicuna-7b:")
     file.write_text(file.read_text().replace("  sarcasm: {max_new_tokens: 3}", "  sarcasm:"))
     blip, llava = planned(file).models
     assert [q.max_new_tokens for q in blip.questions if q.task in ("humor", "sarcasm")] == [3, 128]

@@ -2,8 +2,11 @@ import json
 
 import pyarrow.parquet as pq
 import ray.data
+from ray.data._internal.util import _annotate_exception_with_retry_context
 
 from mmsoc_ray.data import open_storage, write_split
+from mmsoc_ray.errors import StorageError
+from mmsoc_ray.grid.stream import cause_of
 
 BLOCK = 2**20
 
@@ -32,3 +35,16 @@ def test_units_larger_than_rays_blocks_reach_two_actors_whole(
     }
     assert {row["error"] for row in rows} == {None}
     assert json.loads((folder / "_SUCCESS.json").read_text())["rows"] == 48
+
+
+def test_an_error_of_a_task_is_shown_without_the_advice_of_ray():
+    advised = _annotate_exception_with_retry_context(
+        StorageError("cannot write x"),
+        description="map",
+        attempts=1,
+        max_attempts=1,
+        total_backoff_s=0,
+        exception_str="",
+    )
+    assert "\n" in str(advised)
+    assert str(cause_of(advised)) == "cannot write x"

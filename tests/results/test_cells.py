@@ -196,3 +196,14 @@ def test_errors_and_costs_are_better_when_lower() -> None:
     assert higher_is_better("f1_humorous")
     assert not higher_is_better("word_error_rate")
     assert not higher_is_better("ece")
+
+
+def test_topics_of_mm_soc_are_scored_over_its_whole_vocabulary_and_other_tags_over_their_own() -> None:
+    tagging = get_task("tagging")
+    assert len(set(tagging.vocabulary)) == 62
+    topics = rows([["Music", "Hip_hop_music"], ["Sport"]], ["music, hip hop music", "music"])
+    found = values(score_cell(tagging, topics, identity="x"))
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 1) / 62)
+    assert found["hamming_loss"] == pytest.approx(2 / (2 * 62))
+    own = rows([["cats"], ["Sport"]], ["cats", "music"])
+    assert values(score_cell(tagging, own, identity="x"))["macro_f1"] == 0.5

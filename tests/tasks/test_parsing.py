@@ -195,6 +195,23 @@ def test_yes_no_question_is_answered_by_word_or_label(output: str, label: str) -
 @pytest.mark.parametrize(
     ("output", "label"),
     [
+        ("Yes. The meme is not hateful.", None),
+        ("No. The meme is hateful.", None),
+        ("Yes, I think so. However, the meme is not hateful.", None),
+        ("No. This is hate speech.", None),
+        ("No. The meme is not hateful.", "not_hateful"),
+        ("Yes. The meme is hateful and not funny.", "hateful"),
+        ("No. The meme may be hateful to some.", "not_hateful"),
+        ("Yes. It is not hateful to everyone.", "hateful"),
+    ],
+)
+def test_a_stated_other_label_contradicts_and_a_hedge_does_not(output: str, label: str | None) -> None:
+    assert HATE(output).value == label
+
+
+@pytest.mark.parametrize(
+    ("output", "label"),
+    [
         ("Yes", "fake"),
         ("No", "true"),
         ("The news is fake.", "fake"),

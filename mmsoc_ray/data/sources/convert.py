@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import math
 import posixpath
@@ -20,6 +21,9 @@ from mmsoc_ray.tasks import Task
 
 PICTURE_BYTES = 32 * 2**20
 """A larger picture file is dropped unread: half of what a unit of posts may weigh."""
+
+LIST_CHARACTERS = 2**16
+"""A longer text is not read as a list: parsing it could take all memory."""
 
 SLICE_ROWS = 64
 SLICE_BYTES = 16 * 2**20
@@ -80,7 +84,7 @@ class Converter:
         mapping, row = self.mapping, placed.row
         text, transcription = _joined(row, mapping.text), _joined(row, mapping.transcription)
         targets = {task: _references(row, mapping.task(task), target) for task, target in mapping.targets.items()}
-        image = None if mapping.image is None else _picture(source, row, mapping.image)
+        image = None if mapping.image is None else _picture(source, placed, mapping.image)
         if image is None and text is None and transcription is None:
             raise _Refused(Reason.empty_post)
         return Post(placed.sample_id, mapping.dataset, placed.split, image, text, transcription, targets)
@@ -116,6 +120,8 @@ def _joined(row: Row, columns: Sequence[str] | None) -> str | None:
 
 def _references(row: Row, task: Task, target: TargetColumn) -> tuple[str, ...]:
     value = value_of(row, target.column)
+    if target.as_list and isinstance(value, str):
+        value = _list_in(value)
     parts = list(value) if isinstance(value, list | tuple) else [value]
     if target.separator is not None:
         parts = [part for text in parts for part in _text(row, target.column, text).split(target.separator)]
@@ -132,7 +138,17 @@ def _references(row: Row, task: Task, target: TargetColumn) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
-def _picture(source: Storage, row: Row, column: PictureColumn) -> bytes | None:
+def _list_in(text: str) -> list[Any] | None:
+    """Return the list that a text writes out; None where it writes none, or is too long to be read in one go."""
+    try:
+        value = ast.literal_eval(text.strip()) if len(text) <= LIST_CHARACTERS else None
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _picture(source: Storage, placed: SourceRow, column: PictureColumn) -> bytes | None:
+    row, column = placed.row, column.model_copy(update={"folder": column.folder.replace("{split}", placed.split)})
     value = value_of(row, column.column)
     if isinstance(value, dict):  # Hugging Face's struct; without bytes its path names a file
         value = value.get("bytes") if value.get("bytes") is not None else value.get("path")

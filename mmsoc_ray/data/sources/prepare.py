@@ -174,9 +174,9 @@ class _Conversion:
 
 
 def _cuts(parts: Sequence[tuple[str, int]], total: int) -> tuple[tuple[str, int], ...]:
-    """Return where each part ends, in rows; the last one ends with the source."""
-    ends = list(itertools.accumulate(percent for _, percent in parts))
-    return tuple((name, total * end // 100) for (name, _), end in zip(parts, ends, strict=True))
+    """Return where each part ends, in rows: each has its share rounded down, the last one the rest, as in MM-Soc."""
+    ends = itertools.accumulate(total * percent // 100 for _, percent in parts[:-1])
+    return tuple((name, end) for (name, _), end in zip(parts, [*ends, total], strict=True))
 
 
 def _check(conversion: _Conversion, map_slices: MapSlices) -> None:

@@ -16,7 +16,8 @@ PROMPT = "Question: {prompt} Answer:"
 BEAMS = Decoding(num_beams=5, repetition_penalty=1.5, length_penalty=1.0, min_length=1, max_new_tokens=128)
 """MM-Soc's call of ``generate`` (the same file); its ``top_p`` and ``temperature`` do nothing without sampling. In its
 transformers, 4.42.3, a decoder-only language model was given embeddings alone, so that the penalty saw the answer and
-not the prompt."""
+not the prompt. An earlier commit (5ab879a) is greedy; we take HEAD. It loads float32, or 8 bits on request; ``dtype:
+float32`` in a grid gives the former."""
 
 _SOURCE = "prompt and decoding: claws-lab/MMSoc@ac09d6c, blip.py"
 

@@ -6,9 +6,13 @@ llava-hf/llava-onevision-qwen2-0.5b-si-hf; where no card could be read, none is 
 
 from __future__ import annotations
 
+from mmsoc_ray.models.entry import Decoding
 from mmsoc_ray.models.families.published import published
 
-_FRAME = "greedy (our choice: MM-Soc's LLaVA runner is not published; its defaults name temperature 0.2)"
+_FRAME = (
+    "greedy (our choice: MM-Soc's LLaVA runner is not published; its arguments.py defaults to temperature 0.2 and to "
+    "the conversation llava_v0, which is that of the first LLaVA), at most 128 tokens (its max_seq_length)"
+)
 _V15 = f"prompt: the checkpoint's chat template, 'USER: <image>\\n... ASSISTANT:' for LLaVA-v1.5; decoding: {_FRAME}"
 _OWN = "prompt: the checkpoint's chat template; decoding: greedy (our choice)"
 _SEVERAL_V15 = (
@@ -27,6 +31,7 @@ ENTRIES = (
             checkpoint=f"llava-hf/llava-1.5-{size}-hf",
             architecture="LlavaForConditionalGeneration",
             several_pictures=_SEVERAL_V15,
+            decoding=Decoding(max_new_tokens=128),
             source=_V15,
             licence="Llama 2 Community License",
         )

@@ -57,6 +57,7 @@ def write_hateful_memes_challenge(source, small):
 def write_youtube(source, small):
     rows = [
         {
+            "id": f"v{n}",
             "image": hf_picture(small, n),
             "title": f"title {n}",
             "description": f"about {n}",
@@ -69,10 +70,11 @@ def write_youtube(source, small):
 
 
 def write_youtube_sheet(source, small):
-    rows = [{"video_id": f"v{n}", "title": f"title {n}", "description": "", "topics": "Music, Jazz"} for n in range(10)]
-    source.table("videos.csv", rows)
+    topics = "['Music', 'Jazz']"
+    rows = [{"id": f"v{n}", "title": f"title {n}", "description": "", "topics": topics} for n in range(10)]
+    source.table("YouTube2000.xlsx", rows)
     for n in range(10):
-        source.write(f"thumbnails/v{n}.jpg", small(n))
+        source.write(f"img/v{n}.jpg", small(n))
 
 
 def write_fakenewsnet(source, small):
@@ -84,7 +86,17 @@ def write_fakenewsnet(source, small):
             source.write(f"images/{name}-{label}.jpg", small(3))
 
 
+def write_fakenewsnet_multimodal(source, small):
+    for name in ("gossip", "politi"):
+        for split, label in (("train", 1), ("test", 0)):
+            row = {"": 0, "text": f"{split} news", "image": "a.jpg", "label": label}
+            source.table(f"{name}_{split}.csv", [row])
+            source.write(f"Images/{name}_{split}/a.jpg", small(label))
+
+
 PUBLISHED = {
+    "fakenewsnet_multimodal_gossipcop": write_fakenewsnet_multimodal,
+    "fakenewsnet_multimodal_politifact": write_fakenewsnet_multimodal,
     "fakenewsnet_gossipcop": write_fakenewsnet,
     "fakenewsnet_politifact": write_fakenewsnet,
     "gossipcop": write_labelled_parquet,

@@ -228,7 +228,7 @@ def test_without_a_column_the_id_is_the_number_of_the_row_in_its_split(folder):
     [
         ("head_80_10_10", {"train": 8, "validation": 1, "test": 1}),
         ("head_90_10", {"train": 9, "validation": 1}),
-        ("head_80_20", {"train": 8, "validation": 2}),
+        ("head_80_20", {"train": 8, "test": 2}),
     ],
 )
 def test_splits_by_position_count_dropped_rows_too(rule, kept, folder):
@@ -237,6 +237,20 @@ def test_splits_by_position_count_dropped_rows_too(rule, kept, folder):
     assert folder.prepare(mapping).report.kept == kept
     folder.table("labels.csv", [{**ROWS[0], "id": f"n{n}", "funny": 7 if n == 0 else 1} for n in range(10)])
     assert folder.prepare(mapping).report.kept == {**kept, "train": kept["train"] - 1}
+
+
+def test_every_part_of_a_cut_is_rounded_down_and_the_last_has_the_rest(folder):
+    folder.table("labels.csv", [{**ROWS[0], "id": f"n{n}"} for n in range(19)])
+    mapping = MAPPING.replace("{test: labels.csv}", "labels.csv\nsplits: head_80_10_10")
+    assert folder.prepare(mapping).report.kept == {"train": 15, "validation": 1, "test": 3}
+
+
+def test_a_text_that_writes_a_list_gives_its_items_and_another_one_none(folder):
+    topics = ("['Music', 'Hip_hop_music']", '["Music"]', "Music", "['Music'", "[" * 100_000)
+    folder.table("tags.csv", [{**ROWS[0], "id": f"n{n}", "topics": text} for n, text in enumerate(topics)])
+    mapping = MAPPING.replace("labels.csv", "tags.csv") + "  tagging: {column: topics, as_list: true}\n"
+    assert folder.prepare(mapping).report.dropped == {Reason.missing_target: 3}
+    assert [post.targets["tagging"] for post in folder.posts("my_memes")] == [("Music", "Hip_hop_music"), ("Music",)]
 
 
 def test_strict_names_the_first_offenders_and_writes_nothing(folder):

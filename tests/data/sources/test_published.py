@@ -4,6 +4,7 @@ import pytest
 from layouts import (
     PUBLISHED,
     write_fakenewsnet,
+    write_fakenewsnet_multimodal,
     write_labelled_parquet,
     write_memotion,
     write_memotion_7k,
@@ -82,6 +83,20 @@ def test_fakenewsnet_takes_the_label_from_the_file(source, small):
         ("politifact-fake", "fake news", ("fake",)),
         ("politifact-real", "real news", ("true",)),
     ]
+
+
+@pytest.mark.parametrize("dataset", ["gossipcop", "politifact"])
+def test_the_tables_of_mm_soc_say_1_for_true_news_and_keep_a_folder_of_pictures_for_each_split(source, small, dataset):
+    write_fakenewsnet_multimodal(source, small)
+    source.prepare(f"fakenewsnet_multimodal_{dataset}")
+    (train,), (test,) = source.posts(dataset, "train"), source.posts(dataset, "test")
+    assert (train.text, train.image, train.targets["misinformation"]) == ("train news", small(1), ("true",))
+    assert (test.text, test.image, test.targets["misinformation"]) == ("test news", small(0), ("fake",))
+
+
+@pytest.mark.parametrize("name", published_mappings())
+def test_every_published_mapping_has_a_note_on_its_licence(name):
+    assert load_mapping(name).licence
 
 
 def test_a_video_has_title_and_description_as_its_text_and_a_list_of_tags(source, small):

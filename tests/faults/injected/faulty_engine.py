@@ -2,10 +2,12 @@
 
 A post whose text holds ``FAULT:<kind>`` has that effect whenever the engine is asked about it; ``FAULT:<kind>:<n>``
 has it the first ``n`` times. Files in the folder that ``FAULTS`` names act on every engine: ``load`` holds a kind that
-takes effect while it loads, ``delay_s`` the seconds that each post takes, and with ``calm`` posts have no effect. The
-folder takes a line for each post that was asked (``asked``) and each engine that began to load (``loaded``).
+takes effect while it loads, ``fault-<sample_id>`` what that post's text may hold, ``delay_s`` the seconds that each
+post takes, and with ``calm`` posts have no effect. The folder takes a line for each post that was asked (``asked``) and
+each engine that began to load (``loaded``).
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -43,7 +45,8 @@ def die():
 
 def sleep():
     """Sleep for good."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(ValueError):  # outside the main thread, where signals do not arrive anyway
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         time.sleep(3600)
 
@@ -102,7 +105,7 @@ class FaultyEngine:
                 yield self._answer(at, number, output, prompt_tokens=1, output_tokens=1)
 
     def _fault(self, prompt, post_key):
-        found = FAULT.search(prompt)
+        found = FAULT.search(f"{prompt} {said('fault-' + post_key.rpartition('/')[2])}")
         if not found or said("calm"):
             return
         if found[2]:

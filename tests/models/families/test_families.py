@@ -137,6 +137,6 @@ def test_every_architecture_of_the_registry_runs_here() -> None:
 def test_every_decoding_default_of_the_registry_runs_here_or_on_a_server() -> None:
     entries = [get_model(name) for name in model_names()]
     here = {get_model(name).decoding for name in ARCHITECTURES}
-    assert here == {Decoding(), dataclasses.replace(BEAMS, max_new_tokens=128)}
+    assert here == {Decoding(), Decoding(max_new_tokens=128), dataclasses.replace(BEAMS, max_new_tokens=128)}
     elsewhere = [entry for entry in entries if entry.decoding not in here]
     assert {(entry.engine, entry.decoding) for entry in elsewhere} == {("endpoint", Decoding(max_new_tokens=256))}

@@ -23,7 +23,11 @@ PROMPTS = (
 )
 LABELS = {"yes": "humorous", "no": "not_humorous"}
 GREEDY = Decoding()
-OWN_AND_GREEDY = [(name, decoding) for name in MAKERS for decoding in {get_model(name).decoding, GREEDY}]
+OWN_AND_GREEDY = [  # the limit is the request's here
+    (name, decoding)
+    for name in MAKERS
+    for decoding in {dataclasses.replace(get_model(name).decoding, max_new_tokens=None), GREEDY}
+]
 
 
 def posts() -> list[PreparedPost]:
