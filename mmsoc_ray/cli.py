@@ -126,7 +126,7 @@ def run(
         typer.echo(f"Nothing was left to do: run {opened.folder.run_id!r} is complete. No engine was called.")
     if result is not None and result.taken_over:
         typer.echo(result.taken_over)
-    if result is not None and result.incomplete:
+    if result is not None and (result.incomplete or not result.sealed):
         for cell in result.incomplete:
             problem = "" if cell.problem is None else f"; {cell.problem}"
             counts = f"has {cell.found} of {cell.expected} posts"

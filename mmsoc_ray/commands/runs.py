@@ -37,7 +37,8 @@ def aggregate(
     root, folder = open_storage(root_uri), RunFolder(run_id)
     record = read_record(root, folder)
     work = sum(len(model.units) + len(model.cells) for model in record.models)
-    cells = rescore(root, folder, record, _run_tasks(work, address))
+    unsealed: list[str] = []
+    cells = rescore(root, folder, record, _run_tasks(work, address), unsealed.append)
     incomplete = [cell for cell in cells if not cell.complete]
     typer.echo(
         f"Aggregated {len(cells) - len(incomplete)} of {len(cells)} cells of run {run_id!r}. No engine was called."
@@ -46,7 +47,9 @@ def aggregate(
     for cell in incomplete:
         problem = "" if cell.problem is None else f"; {cell.problem}"
         typer.echo(f"incomplete: {cell.cell.identity} has {cell.found} of {cell.expected} posts{problem}", err=True)
-    if incomplete:
+    for problem in unsealed:
+        typer.echo(problem, err=True)
+    if incomplete or unsealed:
         raise typer.Exit(1)
 
 
@@ -102,7 +105,7 @@ def gc(
 ) -> None:
     """List and remove what no manifest refers to: leftovers of other configurations, attempts, broken writes."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid.garbage import Garbage, find_garbage
+    from mmsoc_ray.grid.garbage import Garbage, find_garbage, in_order_of_removal
 
     root = open_storage(output)
 
@@ -125,10 +128,11 @@ def gc(
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("mmsoc gc removes nothing unasked: add --yes, or --dry-run to list only.")
-        typer.confirm("Remove them?", abort=True)
+        if not typer.confirm("Remove them?"):
+            return
     # A run may have been taken up while somebody read the list: only what is garbage still goes.
     still = {item.file.path for item in find()}
-    removed = [item.file.path for item in garbage if item.file.path in still]
+    removed = in_order_of_removal(item.file.path for item in garbage if item.file.path in still)
     for path in removed:
         root.delete(path)
     typer.echo(f"Removed {len(removed):,} files.", err=as_json)

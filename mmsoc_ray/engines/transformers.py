@@ -53,7 +53,7 @@ class TransformersEngine:
 
     Attributes:
         name: ``transformers``.
-        version: Versions of transformers and torch, and what resizes pictures.
+        version: This package's own revision of the engine, and the versions of the packages that shape its answers.
     """
 
     name = "transformers"

@@ -8,6 +8,16 @@ from importlib.util import find_spec
 from mmsoc_ray.engines.baseline import MajorityEngine, RandomEngine
 from mmsoc_ray.models.entry import ModelEntry
 
+TRANSFORMERS_ENGINE = 1
+"""Revision of this package's own code around the transformers library; a part of the engine's version.
+
+To be raised with every change after which the engine may give another answer to the same request with the same
+checkpoint and packages: how a prompt is framed, escaped or refused (``wrapping``, ``PromptError``), how pictures are
+decoded and bounded, where answers stop and how they are cut and decoded, how labels are scored, what a batch or a
+shared prefix computes beyond rounding. Runs then take nothing over from earlier ones unless ``--reuse any`` says so. A
+change of speed or of an error's words alone does not raise it.
+"""
+
 
 def pictures_by() -> str:
     """Return what the transformers library resizes pictures with: torchvision where it is installed.
@@ -19,12 +29,17 @@ def pictures_by() -> str:
 
 
 def transformers_version() -> str:
-    """Return the version of the transformers engine: those of its packages, as they are installed.
+    """Return the version of the transformers engine: its own revision, and its packages as they are installed.
+
+    Pillow decodes the pictures and scales them down to their bound, whatever resizes them to the model's size.
 
     Raises:
         PackageNotFoundError: One of them is not.
     """
-    return f"{version('transformers')} (torch {version('torch')}, pictures by {pictures_by()})"
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "tokenizers", "Pillow"))
+    return (
+        f"{version('transformers')} ({packages}, pictures by {pictures_by()}, mmsoc_ray engine {TRANSFORMERS_ENGINE})"
+    )
 
 
 def engine_version(entry: ModelEntry) -> str | None:

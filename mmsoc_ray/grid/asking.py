@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -124,15 +125,18 @@ class CarefulAnswerer:
         return predictions
 
     def _with_error(self, part: PreparedUnit, lost: GivenUp) -> pa.Table:
-        """Return the rows of a post that was given up, and keep them."""
-        requests = tuple({**request, "error": request["error"] or lost.error} for request in part.requests)
+        """Return the rows of a post that was given up, and keep them; answers that earlier runs hold stay."""
+        requests = tuple(
+            request if _is_known(part, request) else {**request, "error": request["error"] or lost.error}
+            for request in part.requests
+        )
         predictions = self._answer(dataclasses.replace(part, requests=requests))
         self._attempts.keep(part.unit_id, lost.post, predictions)
         return predictions
 
     def _noted(self, predictions: pa.Table) -> pa.Table:
-        """Record the first time that the engine answers."""
-        if not self._answering and predictions.column("error").null_count:
+        """Record the first time that the engine answers; what earlier runs hold it has not answered."""
+        if not self._answering and predictions.filter(pc.is_null(predictions["reused_from"]))["error"].null_count:
             self._attempts.set_answering()
             self._answering = True
         return predictions
@@ -144,6 +148,11 @@ class CarefulAnswerer:
 def broken(posts: int, error: str) -> str:
     """Return what is said of an engine that fails over everything."""
     return f"the engine failed over each of {posts} posts that it was asked alone and has answered nothing; {error}"
+
+
+def _is_known(unit: PreparedUnit, request: Mapping[str, Any]) -> bool:
+    """Whether a request needs no engine; one with further rounds may need it for them."""
+    return request["question"] is None and unit.known_answer(request) is not None
 
 
 def _askable(unit: PreparedUnit) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,8 @@ from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.record import RecordedModel, RecordedUnit, RunRecord, config_of, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import cell_jobs, in_order, table_and_manifest
+from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, is_under_way, read_manifest, table_and_manifest
+from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
     RunTasks,
@@ -31,7 +33,7 @@ from mmsoc_ray.grid.seal import (
     seal_content,
 )
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
-from mmsoc_ray.tasks import PARSER_VERSION
+from mmsoc_ray.tasks import rounds
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -83,9 +85,9 @@ def audit_run(root: Storage, folder: RunFolder, record: RunRecord, run_tasks: Ru
         audit: Counts along.
     """
     yield from _plan_lies(root, folder, record)
-    complete = _said_complete(root, folder)
+    status = (read_manifest(root, folder) or {}).get("status")
     for model in record.models:
-        yield from _model_lies(root, folder, model, run_tasks, audit, complete=complete)
+        yield from _model_lies(root, folder, model, run_tasks, audit, status)
     yield from _score_lies(root, folder, record, run_tasks, audit)
 
 
@@ -110,17 +112,8 @@ def _plan_lies(root: Storage, folder: RunFolder, record: RunRecord) -> Iterator[
                 yield f"{where}: cell {cell.identity} has {posts} posts, its units have others"
 
 
-def _said_complete(root: Storage, folder: RunFolder) -> bool:
-    if not root.exists(folder.manifest):
-        return False
-    try:
-        return bool(json.loads(root.read(folder.manifest))["status"] == "complete")
-    except (ValueError, KeyError, TypeError):
-        return False  # and not what the run's own manifest would be, which is found last
-
-
 def _model_lies(
-    root: Storage, folder: RunFolder, model: RecordedModel, run_tasks: RunTasks, audit: Audit, *, complete: bool
+    root: Storage, folder: RunFolder, model: RecordedModel, run_tasks: RunTasks, audit: Audit, status: str | None
 ) -> Iterator[str]:
     predictions = folder.predictions(model.name, model.config)
     present = root.list_files(predictions)
@@ -128,18 +121,19 @@ def _model_lies(
     for path in sorted(set(present) - set(planned)):
         yield f"{root.uri}/{path}: is no unit of the plan"
     seal_path = folder.seal(model.name, model.config)
-    sealed = root.exists(seal_path)
+    sealed = status != UNDER_WAY and root.exists(seal_path)
     missing = missing_units(present, [unit.unit_id for unit in model.units])
     if sealed:
         for unit_id in missing:
             yield f"{root.uri}/{folder.unit(model.name, model.config, unit_id)}: is sealed, and not there"
-    elif complete:
+    elif status == "complete":
         yield f"{root.uri}/{seal_path}: is not there, and the manifest says that the run is complete"
     elif missing:
         audit.incomplete.append(f"{model.name}: {len(missing)} of {len(model.units)} units are not answered yet")
     else:
         audit.incomplete.append(f"{model.name}: all units are there, and not sealed yet")
-    calls = [(root, path, folder.run_id, model, unit) for path, unit in planned.items() if path in set(present)]
+    there, alone = set(present), dataclasses.replace(model, units=(), cells={})  # a task wants one unit, not all
+    calls = [(root, path, folder.run_id, alone, unit) for path, unit in planned.items() if path in there]
     seals: list[UnitSeal] = []
     posts: dict[str, list[Hashes]] = {}
     for found in run_tasks(audit_unit, calls):
@@ -172,15 +166,16 @@ def _differs(root: Storage, path: str, expected: bytes, what: str) -> Iterator[s
 def _score_lies(
     root: Storage, folder: RunFolder, record: RunRecord, run_tasks: RunTasks, audit: Audit
 ) -> Iterator[str]:
-    manifested = root.exists(folder.manifest)
+    manifest_there, under_way = root.exists(folder.manifest), is_under_way(root, folder)
     jobs = cell_jobs(root, folder, record)
     planned = {f"{folder.root}/{job.cell.path}" for job in jobs}
     for path in sorted(set(root.list_files(folder.cells)) - planned):
         yield f"{root.uri}/{path}: is no cell of the plan"
     for path in sorted(set(root.list_files(folder.results.rsplit("/", 1)[0])) - {folder.results}):
         yield f"{root.uri}/{path}: does not belong to the results"
-    if not manifested:
-        audit.incomplete.append("the run has no manifest yet: its cells were not aggregated")
+    if not manifest_there or under_way:
+        why = "its manifest says that it is under way" if under_way else "the run has no manifest yet"
+        audit.incomplete.append(f"{why}: its cells were not aggregated")
         return
     cells = []
     for cell, lie in run_tasks(check_cell, [(job,) for job in jobs]):
@@ -220,6 +215,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         yield f"{len(rows)} rows, {unit.rows} were planned"
     if len({tuple(row[name] for name in IDENTITY) for row in rows}) != len(rows):
         yield "a prediction stands twice"
+    if (posts := len({row["post_key"] for row in rows})) != unit.posts:
+        yield f"{posts} posts, {unit.posts} were planned"
     constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name, "adapter": BASE_ADAPTER}
     constant |= {"dataset": unit.dataset, "split": model.configuration["datasets"][unit.dataset]["split"]}
     for name, value in constant.items():
@@ -230,7 +227,7 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
     for row in rows:
         identity = "/".join(str(row[name]) for name in IDENTITY)
         question = questions.get((row["setting"], row["task"]))
-        if question is None:
+        if question is None or row["round"] not in range(rounds(row["setting"])):
             yield f"{identity} was not asked"
         elif row["row_key"] != _key_of(row, question, answerer):
             yield f"the row_key of {identity} is not that of its prompt, picture and configuration"
@@ -248,6 +245,7 @@ def _key_of(row: Mapping[str, Any], question: Mapping[str, Any], answerer: Mappi
         labels=question.get("scored"),
         example_images=question.get("example_images", ()),
         places=question.get("places", ()),
+        own_task={name: question[name] for name in ("kind", "answers") if name in question},
     )
 
 
@@ -275,11 +273,12 @@ def read_audited(root: Storage, folder: RunFolder) -> tuple[RunRecord | None, st
         stated = json.loads(root.read(folder.manifest))["plan"]["sha256"]
     except (ValueError, KeyError, TypeError):
         return record, f"{root.uri}/{folder.manifest}: is no manifest of this version"
-    if stated != hashlib.sha256(root.read(folder.plan)).hexdigest():
+    if not is_under_way(root, folder) and stated != hashlib.sha256(root.read(folder.plan)).hexdigest():
         return record, f"{root.uri}/{folder.plan}: is not the plan that the manifest speaks of"
-    if record.scoring["parser"] != PARSER_VERSION:
-        raise ConfigurationError(
-            f"{root.uri}/{folder.root} was scored with version {record.scoring['parser']} of the rules that read "
-            f"answers, and this is version {PARSER_VERSION}. Score it again first: mmsoc aggregate {folder.root}."
-        )
+    for rules, version in RULES.items():
+        if (found := record.scoring.get(rules)) != version:
+            raise ConfigurationError(
+                f"{root.uri}/{folder.root} was scored by version {found} of the rules for {rules}, and this is version "
+                f"{version}. Score it again first: mmsoc aggregate {root.uri}/{folder.root}."
+            )
     return record, None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +16,13 @@ from mmsoc_ray.grid.run_folder import RunFolder
 
 ROOMS = ("runs", "results", "manifests", "words")
 """Folders of an output root that runs write to. Whatever else lies there is somebody's own and is never looked at."""
+
+_OURS = re.compile(
+    r"runs/[^/]+/(plan\.json|model=[^/]+/config=c[^/]*/.+|cells/.+|examples/[^/]+)"
+    r"|results/run_id=[^/]+/.+|manifests/[^/]+\.json|words/[0-9a-f]{12}/[^/]+\.json"
+    rf"|.+/{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+"
+)
+"""What runs write. Other programs have folders named ``runs`` and ``results``, too."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def find_garbage(
     files = [file for room in ROOMS for file in root.stored_files(room)]
     runs = _runs(root, files)
     for file in files:
-        if now - file.modified > older_than:
+        if now - file.modified > older_than and _OURS.fullmatch(file.path):
             reason = _reason(file.path, runs)
             run = runs.get(_run_id(file.path))
             if reason is None and unfinished is not None and run is not None and run.parts is None:
@@ -73,6 +81,14 @@ def find_garbage(
                 reason = f"its run is not finished and was left {idle.days} days ago" if idle > unfinished else None
             if reason is not None:
                 yield Garbage(file, reason)
+
+
+def in_order_of_removal(paths: Iterable[str]) -> list[str]:
+    """Return paths as they are removed: manifests first, plans last.
+
+    So nobody follows a manifest to files that are gone, and what is left where removing is cut short still has a plan.
+    """
+    return sorted(paths, key=lambda path: (not path.startswith("manifests/"), path.endswith("/plan.json"), path))
 
 
 def _runs(root: Storage, files: list[StoredFile]) -> dict[str, _Run]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,7 @@ from mmsoc_ray.grid.record import RecordedModel, RunRecord, config_of, parse_rec
 from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
 from mmsoc_ray.grid.reuse import EarlierRun, ReusePolicy, choose_runs, earlier_runs
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import score_run, units_left
-from mmsoc_ray.grid.seal import SealError, seal_model
+from mmsoc_ray.grid.scores import is_under_way, read_manifest, score_run, seal_run, units_left, withdraw
 from mmsoc_ray.interrupts import terminate_as_interrupt
 
 if TYPE_CHECKING:
@@ -61,6 +59,7 @@ class RunResult:
         reused: Answers that were taken over from earlier runs.
         reused_from: The ids of those runs.
         rows: Predictions that this process made durable, failed ones included.
+        sealed: Whether no unit's file kept its model from being sealed.
     """
 
     cells: tuple[CellResult, ...]
@@ -68,6 +67,7 @@ class RunResult:
     reused: int = 0
     reused_from: tuple[str, ...] = ()
     rows: int = 0
+    sealed: bool = True
 
     @property
     def incomplete(self) -> tuple[CellResult, ...]:
@@ -111,16 +111,15 @@ class Run:
     def finished(self) -> bool:
         """Whether all is there already: every unit, every seal, the table as it is scored now, and its manifest."""
         return (
-            self.root.exists(self.folder.manifest)
+            self._scored()
             and self.root.exists(self.folder.results)
             and all(self.root.exists(self.folder.seal(model.name, model.config)) for model in self.models)
             and not any(self.units_left(model) for model in self.models)
-            and self._scored()
         )
 
     def _scored(self) -> bool:
-        manifest = json.loads(self.root.read(self.folder.manifest))
-        return bool(manifest["status"] == "complete" and manifest.get("scoring") == digest(self.record.scoring))
+        manifest = read_manifest(self.root, self.folder) or {}
+        return manifest.get("status") == "complete" and manifest.get("scoring") == digest(self.record.scoring)
 
 
 def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: Callable[[str], None]) -> Run:
@@ -148,14 +147,18 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
         answerer = resolve_answerer(model, seed=plan.grid.seed, weights=plan.grid.weights)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
     run = Run(root, data, folder, plan, tuple(models), ocr, record_run(plan, models, bertscore, run_id))
-    return dataclasses.replace(run, joined=not _write_or_check_plan(run))
+    return _write_or_check_plan(run)
 
 
-def _write_or_check_plan(run: Run) -> bool:
-    """Write the plan, or compare it with the one that is there; return whether this call wrote it."""
+def _write_or_check_plan(run: Run) -> Run:
+    """Write the plan, or compare it with the one that is there; return the run with the plan that stands.
+
+    What is no part of the configuration (the grid's name, a model's family) stays as it was first written: the audit
+    and later aggregations know no other.
+    """
     try:
         if run.root.write_once(run.folder.plan, run.record.json):
-            return True
+            return run
     except OSError as error:
         raise ConfigurationError(
             f"--output {run.root.uri}: cannot be written ({error.strerror or error}). Name a folder or s3:// prefix "
@@ -171,8 +174,10 @@ def _write_or_check_plan(run: Run) -> bool:
         )
     if stored["scoring"] != run.record.scoring:
         stored["scoring"] = run.record.scoring
+        withdraw(run.root, run.folder)
         run.root.write(run.folder.plan, parse_record(stored, run.folder.plan).json)
-    return False
+    here = {name: run.record.content[name] for name in ("bertscore_folder",) if name in run.record.content}
+    return dataclasses.replace(run, record=parse_record({**stored, **here}, run.folder.plan), joined=True)
 
 
 def execute(
@@ -209,8 +214,13 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
 
     progress.expect_models(len(run.models))
     done = _Done()
-    unfinished = {model.name for model in run.models if run.units_left(model)}
-    earlier = [] if reuse is ReusePolicy.none else earlier_runs(run.root, run.folder.run_id, progress.note)
+    unfinished = [model.name for model in run.models if run.units_left(model)]
+    recounted = [model.name for model in run.models] if is_under_way(run.root, run.folder) else unfinished
+    earlier: list[EarlierRun] = []
+    if unfinished:
+        withdraw(run.root, run.folder)
+        if reuse is not ReusePolicy.none:
+            earlier = earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
             _answer_model(run, model, progress, earlier, reuse, done)
@@ -222,35 +232,37 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
             progress.note(f"{model.name} failed: {_last_line(cause)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
-    for recorded in run.record.models:
-        try:
-            # A file that was answered again after the seal has other bytes: it is counted again.
-            seal_model(run.root, run.folder, recorded, run_tasks, again=recorded.name in unfinished)
-        except SealError as error:
-            progress.note(f"{recorded.name} is not sealed: {error}")
+    unsealed = seal_run(run.root, run.folder, run.record, run_tasks, again=recounted)
+    for problem in unsealed:
+        progress.note(problem)
     cells = score_run(run.root, run.folder, run.record, run_tasks)
     for cell in cells:
         if cell.problem is not None:
             progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
-    return done.result(cells)
+    return done.result(cells, sealed=not unsealed)
 
 
 @dataclass
 class _Done:
     """What this process has made durable: units taken over whole, and units that an engine was asked about."""
 
-    taken: list[Receipt] = field(default_factory=list)
-    answered: list[Receipt] = field(default_factory=list)
+    engine_requests: int = 0
+    reused: int = 0
+    rows: int = 0
+    reused_from: set[str] = field(default_factory=set)
 
-    def result(self, cells: tuple[CellResult, ...]) -> RunResult:
-        receipts = [*self.taken, *self.answered]
-        return RunResult(
-            cells,
-            engine_requests=sum(receipt.requests - receipt.reused for receipt in self.answered),
-            reused=sum(receipt.reused for receipt in receipts),
-            reused_from=tuple(sorted({run_id for r in receipts for run_id in r.reused_from.split(",") if run_id})),
-            rows=sum(receipt.requests for receipt in receipts),
-        )
+    def taken(self, receipt: Receipt) -> None:
+        self.reused += receipt.reused
+        self.rows += receipt.requests
+        self.reused_from.update(run_id for run_id in receipt.reused_from.split(",") if run_id)
+
+    def answered(self, receipt: Receipt) -> None:
+        self.taken(receipt)
+        self.engine_requests += receipt.requests - receipt.reused
+
+    def result(self, cells: tuple[CellResult, ...], *, sealed: bool) -> RunResult:
+        sources = tuple(sorted(self.reused_from))
+        return RunResult(cells, self.engine_requests, self.reused, sources, self.rows, sealed)
 
 
 def _last_line(error: Exception) -> str:
@@ -276,6 +288,7 @@ def _answer_model(
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
+    todo = in_other_order(todo) if run.joined else todo
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
@@ -283,13 +296,14 @@ def _answer_model(
         pipeline = _pipeline(run, model)
         if look_up is not None:
             pipeline = dataclasses.replace(pipeline, look_up=look_up)
-            for receipt in take_over(pipeline, todo):
-                done.taken.append(receipt)
+            pass_over = functools.partial(take_over, pipeline)
+            said = functools.partial(_note, progress, model.name)
+            for receipt in stream_to_the_end(model.name, todo, pass_over, pipeline.durable, said):
+                done.taken(receipt)
                 left.discard(receipt.unit_id)
         if left:
             write_pictures(run.root, run.folder, run.plan, model.plan.questions)
-        todo = [unit for unit in todo if unit.unit_id in left]
-        _stream_model(model, pipeline, in_other_order(todo) if run.joined else todo, progress, done)
+        _stream_model(model, pipeline, [unit for unit in todo if unit.unit_id in left], progress, done)
 
 
 def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
@@ -333,6 +347,6 @@ def _stream_model(
         if receipt.elsewhere:
             receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
         else:
-            done.answered.append(receipt)
+            done.answered(receipt)
         progress.unit_done(receipt)
     progress.end_model(model.name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import logging
 import os
@@ -58,6 +59,9 @@ LOADS = 3
 ACTOR_NAME = "mmsoc-engine"
 _ADVICE = "\nFailed to "
 """With this, Ray Data begins what it adds to the words of an error."""
+
+TASKS_AT_ONCE = 512
+"""Tasks that are submitted at a time: each wait looks at all of them, and a large run has a task per unit."""
 
 
 @dataclass(frozen=True)
@@ -275,10 +279,12 @@ def cause_of(error: Exception) -> Exception:
 def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:
     """Run a function as Ray tasks, one per list of arguments; yield the results, and raise errors, as they come."""
     task = ray.remote(num_cpus=num_cpus, max_retries=3)(function)
-    waiting = [task.remote(*arguments) for arguments in calls]
+    left = iter(calls)
+    waiting = [task.remote(*arguments) for arguments in itertools.islice(left, TASKS_AT_ONCE)]
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=1)
         try:
             yield from ray.get(done)
         except ray.exceptions.RayTaskError as error:
             raise cause_of(error) from error
+        waiting += [task.remote(*arguments) for arguments in itertools.islice(left, 1)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 import ray.data
+import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mmsoc_ray.data import Unit, open_storage
@@ -92,8 +93,9 @@ def earlier_answers(root_uri: str, source: AnswerSource, note: Note) -> Iterator
     index = actor.options(scheduling_strategy=here).remote(root_uri, source)
     try:
         yield EarlierAnswers(root_uri, index, source.version) if ray.get(index.answers.remote()) else None
-        for problem in ray.get(index.problems.remote()):
-            note(problem)
+        with contextlib.suppress(ray.exceptions.RayActorError):  # the answers are durable; only what is said is lost
+            for problem in ray.get(index.problems.remote()):
+                note(problem)
     finally:
         ray.kill(index)
 

@@ -46,6 +46,8 @@ def read_run(root_uri: str, run_id: str) -> StoredRun:
         _cell_of(path): (counts["found"], counts["expected"]) for path, counts in manifest["incomplete"].items()
     }
     notes = (*policy_notes(plan.get("scoring", {}).get("parse_policy", {})), *plan["notes"])
+    if manifest.get("status") == "under_way":
+        notes = (*notes, "The run is being taken up, or was when its process ended: this table is from before.")
     return StoredRun(read_results(root.read(manifest["results"]["file"])), notes, incomplete)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from mmsoc_ray.grid.wire import REQUEST_SCHEMA, PreparedUnit
 from mmsoc_ray.models import ModelEntry
 
 ANSWERER = Answerer(ModelEntry("m", "f", 0.1, "transformers"), "float32", "digest", {}, 0)
+
+TASKS = ("humor", "sarcasm")
 
 
 class DeathError(BaseException):
@@ -62,7 +65,7 @@ def unit(keys: Sequence[str], *, setting: str = "text_only", unanswerable: Seque
             "error": "PictureError: broken" if key in unanswerable else None,
         }
         for at, key in enumerate(keys)
-        for task in ("humor", "sarcasm")
+        for task in TASKS
     )
     return PreparedUnit("u-1", len(keys), requests, {})
 
@@ -83,6 +86,17 @@ def ask(tmp_path) -> Callable[..., pa.Table | Undecided]:
 
     call.calls = lambda: engine_calls(open_storage(tmp_path), "attempts")  # type: ignore[attr-defined]
     return call
+
+
+def partly_known(asked: PreparedUnit) -> PreparedUnit:
+    """Return the unit with its answers to humor held by an earlier run."""
+    requests = tuple({**request, "question": None} for request in asked.requests)
+    known = {
+        request["row_key"]: {"output": "known", "label_scores": None, "error": None, "reused_from": "earlier"}
+        for request in requests
+        if request["task"] == "humor"
+    }
+    return dataclasses.replace(asked, requests=requests, known=known)
 
 
 def content(predictions: pa.Table) -> list[dict[str, object]]:
@@ -187,6 +201,24 @@ def test_posts_that_cannot_be_asked_are_no_attempts(ask):
 def test_a_post_that_cannot_be_asked_keeps_its_error_beside_a_bad_one(ask):
     rows = content(ask(Engine({"b": DeathError}), unit("abc", unanswerable="a")))
     assert [row["error"] and row["error"].split(":")[0] for row in rows[::2]] == ["PictureError", "Quarantined", None]
+
+
+def test_a_post_that_is_given_up_keeps_the_answers_that_an_earlier_run_holds(ask):
+    found = ask(Engine({"b": DeathError}), partly_known(unit("ab"))).to_pylist()
+    assert {(row["post_key"], row["task"]): row["output"] for row in found} == {
+        ("a", "humor"): "known",
+        ("a", "sarcasm"): "a sarcasm?",
+        ("b", "humor"): "known",
+        ("b", "sarcasm"): None,
+    }
+    assert [row["error"] is None for row in found] == [True, True, True, False]
+
+
+def test_what_an_earlier_run_holds_does_not_prove_an_engine_that_answers_nothing(ask):
+    asked = unit("abc")
+    held = {f"a-{task}": {"output": "known", "label_scores": None, "reused_from": "earlier"} for task in TASKS}
+    outcome = ask(Engine(dict.fromkeys("bc", RuntimeError)), dataclasses.replace(asked, known=held))
+    assert outcome == Undecided(2, "RuntimeError: bad post")
 
 
 def test_a_storage_that_fails_is_no_fault_of_a_post(tmp_path, monkeypatch):

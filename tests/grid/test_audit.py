@@ -118,6 +118,8 @@ def test_posts_that_stand_in_two_units_are_found(copy, verify):
         ("run_id", "toy-2", "run_id is 'toy-2'"),
         ("model", "majority", "model is 'majority'"),
         ("task", "tagging", "was not asked"),
+        ("round", 1, "was not asked"),
+        ("post_key", "toy_memes/test/m99", "5 posts, 4 were planned"),
         ("split", "train", "split is 'train'"),
         ("output", "humorous, of course", "_SUCCESS.json: does not say what its units hold"),
         ("score", 0.5, "_SUCCESS.json: does not say what its units hold"),

@@ -8,7 +8,7 @@ import pytest
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.grid.garbage import find_garbage
+from mmsoc_ray.grid.garbage import find_garbage, in_order_of_removal
 
 DAY = timedelta(days=1)
 
@@ -37,7 +37,7 @@ def put(root: Path, path: str, days: float = 2) -> str:
 
 
 def garbage(root: Path, **options: timedelta) -> dict[str, str]:
-    found = find_garbage(open_storage(root), now=datetime.now(UTC), older_than=DAY, **options)
+    found = find_garbage(open_storage(root), now=datetime.now(UTC), **{"older_than": DAY, **options})
     return {item.file.path: item.reason for item in found}
 
 
@@ -67,6 +67,21 @@ def test_what_no_manifest_refers_to_is_garbage_and_nothing_else(root):
     found = garbage(root)
     assert set(found) == set(left)
     assert all(part in found[path] for path, part in left.items())
+
+
+def test_what_other_programs_keep_in_folders_of_the_same_names_stays(tmp_path):
+    put(tmp_path, "runs/Nov22_10-13-17_host/events.out.tfevents.1")
+    put(tmp_path, "runs/notes.md")
+    put(tmp_path, "results/table.csv")
+    put(tmp_path, "results/.tmp-draft")
+    put(tmp_path, "words/test/shard-00000.parquet")
+    (tmp_path / "runs/elsewhere").symlink_to(tmp_path / "archive")
+    assert garbage(tmp_path, older_than=timedelta(0)) == {}
+
+
+def test_manifests_go_first_and_plans_last():
+    paths = ["runs/a/plan.json", "runs/a/cells/c.json", "manifests/a.json", "results/run_id=a/part-0.parquet"]
+    assert in_order_of_removal(paths) == [paths[2], paths[3], paths[1], paths[0]]
 
 
 def test_young_files_stay(root):

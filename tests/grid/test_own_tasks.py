@@ -44,6 +44,7 @@ def grid(toy, tmp_path):
 def test_a_task_of_ones_own_is_asked_read_and_scored_on_the_workers(grid, ray_session, mmsoc, capsys, tmp_path):
     command = ("run", grid, "--output", tmp_path / "out", "--run-id", "r-1")
     assert mmsoc(*command) == 0
+    assert mmsoc("verify", tmp_path / "out/runs/r-1") == 0
     rows = pq.read_table(tmp_path / "out/results").to_pylist()
     values = {(r["model"], r["setting"], r["task"], r["metric"]): r["value"] for r in rows}
     assert values["majority", "zero_shot", "toxicity", "accuracy"] == pytest.approx(2 / 3)

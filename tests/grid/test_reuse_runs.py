@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmsoc_ray.grid import stream
+from mmsoc_ray.grid import stream, take_over
+from mmsoc_ray.grid.retries import StreamStalledError
 
 OF_THE_RUN = ("run_id", "latency_s", "created_at", "reused_from")
 
@@ -83,6 +84,29 @@ def test_rounds_words_and_scores_are_taken_over_and_further_ones_asked(toy, ray_
     assert mmsoc("run", grid("self_improve_2"), *narrow, "--run-id", "three") == 0
     three = predictions(root, "three")
     assert {row["round"] for row in three if row["reused_from"] is None and "Picture" not in str(row["error"])} == {2}
+
+
+def test_a_stall_while_answers_are_taken_over_is_no_end(toy_run, mmsoc, capsys, streamed, monkeypatch, tmp_path):
+    passes = []
+    undisturbed = take_over.take_over
+
+    def stalling(pipeline, units):
+        passes.append(len(units))
+        receipts = undisturbed(pipeline, units)
+        if len(passes) == 1:
+            yield next(receipts)
+            raise StreamStalledError("a node was lost")
+        yield from receipts
+
+    monkeypatch.setattr(take_over, "take_over", stalling)
+    root = tmp_path / "out"
+    shutil.copytree(toy_run.root, root)
+    command = ("run", toy_run.grid, "--output", root, "--run-id", "toy-2", "--models", "majority")
+    assert mmsoc(*command) == 0
+    assert streamed == []
+    assert len(passes) == 2
+    assert passes[1] < passes[0]
+    assert "no engine was called" in capsys.readouterr().out
 
 
 def test_an_unknown_policy_is_refused(toy_run, mmsoc, capsys, tmp_path):

@@ -18,11 +18,11 @@ def test_a_tasks_own_policy_wins_over_the_default(toy, tmp_path):
     assert policies == {"humor": "lenient", "misinformation": "strict", "sarcasm": "strict"}
 
 
-@pytest.mark.parametrize("version", [1, 99])
-def test_a_mended_parser_is_another_scoring(toy, tmp_path, monkeypatch, version):
+@pytest.mark.parametrize("rules", ["parser", "metrics"])
+def test_a_mended_parser_and_new_metrics_are_another_scoring(toy, tmp_path, monkeypatch, rules):
     grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  majority:"))
     before = scoring(grid)
-    monkeypatch.setattr(module, "PARSER_VERSION", version)
+    monkeypatch.setitem(module.RULES, rules, 99)
     assert scoring(grid) != before
 
 
