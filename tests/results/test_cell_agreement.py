@@ -142,7 +142,9 @@ def test_random_scores_agree(task: Task, posts: list[tuple[int, str | None, floa
 @given(
     st.lists(
         st.tuples(
-            st.lists(st.sampled_from(["Sports clubs", "tennis rackets", "音楽", "french-open"]), min_size=1, max_size=3),
+            st.lists(
+                st.sampled_from(["Sports clubs", "tennis rackets", "音楽", "french-open"]), min_size=1, max_size=3
+            ),
             st.sampled_from(["sports clubs, French Open", "音楽", "x", "", "I'm sorry, I can't.", None]),
         ),
         min_size=1,
