@@ -25,7 +25,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FAULTS = REPOSITORY / "tests" / "faults"
-sys.path[:0] = [str(REPOSITORY), str(FAULTS), str(FAULTS / "injected")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests"), str(FAULTS), str(FAULTS / "injected")]
 
 UNITS = 3
 POSTS_PER_UNIT = 30
