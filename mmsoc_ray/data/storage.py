@@ -98,7 +98,7 @@ def open_storage(uri: str | os.PathLike[str]) -> Storage:
         return LocalStorage(Path(parts.path))
     if "://" in address:
         raise ConfigurationError(f"Storage {address!r} has the scheme {parts.scheme!r}. Allowed: a local path, s3://.")
-    return LocalStorage(Path(address))
+    return LocalStorage(Path(address).absolute())  # workers elsewhere take it along
 
 
 def write_changed(root: Storage, path: str, data: bytes) -> None:
