@@ -128,9 +128,7 @@ def run(
         typer.echo(result.taken_over)
     if result is not None and (result.incomplete or not result.sealed):
         for cell in result.incomplete:
-            problem = "" if cell.problem is None else f"; {cell.problem}"
-            counts = f"has {cell.found} of {cell.expected} posts"
-            typer.echo(f"incomplete: {cell.cell.identity} {counts}{problem}", err=True)
+            typer.echo(cell.shortfall, err=True)
         typer.echo("The run is incomplete. The same command takes it up where it stands.", err=True)
         raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOpti
 from mmsoc_ray.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from mmsoc_ray.grid.record import RunRecord
     from mmsoc_ray.grid.seal import RunTasks
 
 FEW = 64
@@ -36,17 +37,15 @@ def aggregate(
     root_uri, run_id = split_run(run, output)
     root, folder = open_storage(root_uri), RunFolder(run_id)
     record = read_record(root, folder)
-    work = sum(len(model.units) + len(model.cells) for model in record.models)
     unsealed: list[str] = []
-    cells = rescore(root, folder, record, _run_tasks(work, address), unsealed.append)
+    cells = rescore(root, folder, record, _run_tasks(record, address), unsealed.append)
     incomplete = [cell for cell in cells if not cell.complete]
     typer.echo(
         f"Aggregated {len(cells) - len(incomplete)} of {len(cells)} cells of run {run_id!r}. No engine was called."
     )
     typer.echo(f"table again  mmsoc table {root.uri}/{folder.root}")
     for cell in incomplete:
-        problem = "" if cell.problem is None else f"; {cell.problem}"
-        typer.echo(f"incomplete: {cell.cell.identity} has {cell.found} of {cell.expected} posts{problem}", err=True)
+        typer.echo(cell.shortfall, err=True)
     for problem in unsealed:
         typer.echo(problem, err=True)
     if incomplete or unsealed:
@@ -71,8 +70,7 @@ def verify(
     audit = Audit()
     lies: Iterable[str] = () if lie is None else (lie,)
     if record is not None:
-        work = sum(len(model.units) + len(model.cells) for model in record.models)
-        lies = itertools.chain(lies, audit_run(root, folder, record, _run_tasks(work, address), audit))
+        lies = itertools.chain(lies, audit_run(root, folder, record, _run_tasks(record, address), audit))
     found = 0
     for lie in lies:
         found += 1
@@ -138,8 +136,9 @@ def gc(
     typer.echo(f"Removed {len(removed):,} files.", err=as_json)
 
 
-def _run_tasks(work: int, address: str | None) -> RunTasks:
-    """Return what runs functions: this process where there is little to do, else Ray."""
+def _run_tasks(record: RunRecord, address: str | None) -> RunTasks:
+    """Return what runs functions: this process where a run has little to do, else Ray."""
+    work = sum(len(model.units) + len(model.cells) for model in record.models)
     if work <= FEW and address is None:
         return lambda function, calls: itertools.starmap(function, calls)
     from mmsoc_ray.grid.stream import run_tasks, start_ray

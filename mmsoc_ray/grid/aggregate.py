@@ -79,6 +79,12 @@ class CellResult:
         """Whether every planned post has its prediction, and the cell its scores."""
         return self.found == self.expected and self.problem is None
 
+    @property
+    def shortfall(self) -> str:
+        """What is said of a cell that is not complete."""
+        problem = "" if self.problem is None else f"; {self.problem}"
+        return f"incomplete: {self.cell.identity} has {self.found} of {self.expected} posts{problem}"
+
 
 def aggregate_cell(job: CellJob) -> CellResult:
     """Score one cell and write its file below ``cells/``.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.record import RecordedModel, RecordedUnit, RunRecord, config_of, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, is_under_way, read_manifest, table_and_manifest
+from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, read_manifest, table_and_manifest
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
@@ -85,10 +84,10 @@ def audit_run(root: Storage, folder: RunFolder, record: RunRecord, run_tasks: Ru
         audit: Counts along.
     """
     yield from _plan_lies(root, folder, record)
-    status = (read_manifest(root, folder) or {}).get("status")
+    manifest = read_manifest(root, folder)
     for model in record.models:
-        yield from _model_lies(root, folder, model, run_tasks, audit, status)
-    yield from _score_lies(root, folder, record, run_tasks, audit)
+        yield from _model_lies(root, folder, model, run_tasks, audit, (manifest or {}).get("status"))
+    yield from _score_lies(root, folder, record, run_tasks, audit, manifest)
 
 
 def _plan_lies(root: Storage, folder: RunFolder, record: RunRecord) -> Iterator[str]:
@@ -164,16 +163,21 @@ def _differs(root: Storage, path: str, expected: bytes, what: str) -> Iterator[s
 
 
 def _score_lies(
-    root: Storage, folder: RunFolder, record: RunRecord, run_tasks: RunTasks, audit: Audit
+    root: Storage,
+    folder: RunFolder,
+    record: RunRecord,
+    run_tasks: RunTasks,
+    audit: Audit,
+    manifest: Mapping[str, Any] | None,
 ) -> Iterator[str]:
-    manifest_there, under_way = root.exists(folder.manifest), is_under_way(root, folder)
+    under_way = manifest is not None and manifest.get("status") == UNDER_WAY
     jobs = cell_jobs(root, folder, record)
     planned = {f"{folder.root}/{job.cell.path}" for job in jobs}
     for path in sorted(set(root.list_files(folder.cells)) - planned):
         yield f"{root.uri}/{path}: is no cell of the plan"
     for path in sorted(set(root.list_files(folder.results.rsplit("/", 1)[0])) - {folder.results}):
         yield f"{root.uri}/{path}: does not belong to the results"
-    if not manifest_there or under_way:
+    if manifest is None or under_way:
         why = "its manifest says that it is under way" if under_way else "the run has no manifest yet"
         audit.incomplete.append(f"{why}: its cells were not aggregated")
         return
@@ -185,9 +189,9 @@ def _score_lies(
             yield lie
         if not cell.complete:
             audit.incomplete.append(f"cell {cell.cell.identity}: {cell.found} of {cell.expected} posts")
-    table, manifest = table_and_manifest(root, folder, record, in_order(cells))
+    table, expected = table_and_manifest(root, folder, record, in_order(cells))
     yield from _differs(root, folder.results, table, "what the cells give")
-    yield from _differs(root, folder.manifest, manifest, "what the run holds")
+    yield from _differs(root, folder.manifest, expected, "what the run holds")
 
 
 def audit_unit(root: Storage, path: str, run_id: str, model: RecordedModel, unit: RecordedUnit) -> UnitAudit:
@@ -258,8 +262,8 @@ def read_audited(root: Storage, folder: RunFolder) -> tuple[RunRecord | None, st
     Raises:
         ConfigurationError: There is no such run.
     """
-    plan, manifest = root.exists(folder.plan), root.exists(folder.manifest)
-    if manifest and not plan:
+    plan, manifest = root.exists(folder.plan), read_manifest(root, folder)
+    if manifest is not None and not plan:
         return None, f"{root.uri}/{folder.plan}: is not there, and the manifest speaks of it"
     try:
         record = read_record(root, folder)
@@ -267,13 +271,13 @@ def read_audited(root: Storage, folder: RunFolder) -> tuple[RunRecord | None, st
         if plan:
             return None, str(error)
         raise
-    if not manifest:
+    if manifest is None:
         return record, None
     try:
-        stated = json.loads(root.read(folder.manifest))["plan"]["sha256"]
-    except (ValueError, KeyError, TypeError):
+        stated = manifest["plan"]["sha256"]
+    except (KeyError, TypeError):
         return record, f"{root.uri}/{folder.manifest}: is no manifest of this version"
-    if not is_under_way(root, folder) and stated != hashlib.sha256(root.read(folder.plan)).hexdigest():
+    if manifest.get("status") != UNDER_WAY and stated != hashlib.sha256(root.read(folder.plan)).hexdigest():
         return record, f"{root.uri}/{folder.plan}: is not the plan that the manifest speaks of"
     for rules, version in RULES.items():
         if (found := record.scoring.get(rules)) != version:

@@ -15,13 +15,6 @@ from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.sink import write_unit
 
 
-@pytest.fixture
-def copy(toy_run, tmp_path):
-    """A copy of the finished run, to be scored again."""
-    shutil.copytree(toy_run.root, tmp_path / "out")
-    return type(toy_run)(tmp_path / "out", toy_run.run_id, toy_run.grid)
-
-
 def files(copy):
     found = (file for file in copy.root.rglob("*") if file.is_file())
     return {str(file.relative_to(copy.root)): (file.read_bytes(), file.stat().st_mtime_ns) for file in found}

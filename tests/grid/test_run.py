@@ -45,13 +45,6 @@ def cells(run) -> dict[tuple[str, str, str], dict[str, object]]:
     return {(row["model"], row["setting"], row["task"]): row for row in rows if row["metric"] == "success_rate"}
 
 
-@pytest.fixture
-def copy(toy_run, tmp_path):
-    """A copy of the finished run, to be damaged and mended."""
-    shutil.copytree(toy_run.root, tmp_path / "out")
-    return type(toy_run)(tmp_path / "out", toy_run.run_id, toy_run.grid)
-
-
 def test_pyarrow_alone_reads_results_and_predictions_by_the_contracts_columns(toy_run):
     ended = subprocess.run(
         [sys.executable, "-c", READ_WITH_PYARROW_ALONE, str(toy_run.root), str(predictions_of(toy_run, "tiny"))],
