@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS
 from mmsoc_ray.grid.attempts import Attempts
 from mmsoc_ray.grid.wire import PreparedUnit
 
@@ -20,7 +21,6 @@ TRIES_ALONE = 3
 """So often a post is asked alone; after that it is given up."""
 BROKEN_AFTER = 3
 """An engine that gave up so many posts and has answered nothing is broken; the posts are not."""
-ERROR_CHARACTERS = 500
 
 AnswerUnit = Callable[[PreparedUnit], pa.Table]
 """Asks the engine: predictions of all requests of a unit, see ``UnitAnswerer``."""
