@@ -113,6 +113,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM's processes."""
+        self._loop.call_soon_threadsafe(self._llm.output_handler.cancel)  # else it logs that the engine has died
         self._llm.shutdown()
         self._llm = None  # else it shuts down once more when the interpreter ends, and complains
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -160,9 +161,10 @@ class VllmEngine:
         try:
             text = self._frame.text(request, has_picture=own is not None)
             prompt = self._prompt(request, text, own)
+            self._check_length(len(prompt["prompt_token_ids"]), request)
             labels = self._labels.tokens(text, request.labels) if request.labels else {}
             served = await self._generate(prompt, request, request.max_new_tokens, _followers(labels, ()))
-            self._check_length(served, request)
+            self._check_length(served.prompt_tokens, request)
             output, length, ended = self._frame.decode(served.tokens)
             scores = await self._label_scores(prompt, request, labels, served.first) if labels else None
         except Exception as error:
@@ -193,13 +195,13 @@ class VllmEngine:
             self._examples[id(pixels)] = pixels, _show(pixels)
         return self._examples[id(pixels)][1]
 
-    def _check_length(self, served: Served, request: Request) -> None:
-        """Refuse what vLLM would have cut: an answer that its context may have no room for."""
+    def _check_length(self, prompt_tokens: int, request: Request) -> None:
+        """Refuse what vLLM would cut: an answer that its context may have no room for."""
         context: int = self._llm.model_config.max_model_len
-        asked = served.prompt_tokens + request.max_new_tokens
+        asked = prompt_tokens + request.max_new_tokens
         if asked > context:
             raise PromptError(
-                f"the prompt has {served.prompt_tokens} tokens and its answer up to {request.max_new_tokens}, together "
+                f"the prompt has {prompt_tokens} tokens and its answer up to {request.max_new_tokens}, together "
                 f"{asked}: more than the context of {context} tokens"
             )
 
@@ -213,6 +215,7 @@ class VllmEngine:
         self, prompt: Mapping[str, Any], request: Request, max_tokens: int, wanted: Sequence[int] = ()
     ) -> Served:
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
         parameters = SamplingParams(
@@ -227,8 +230,8 @@ class VllmEngine:
         try:
             outputs = self._llm.generate(prompt, parameters, f"r{next(self._numbers)}", **chosen)
             (last,) = [output async for output in outputs]
-        except ValueError as error:
-            raise PromptError(str(error)) from error  # longer than the context, say
+        except (ValueError, VLLMValidationError) as error:
+            raise PromptError(str(error)) from error  # with its pictures longer than the context, say
         answer = last.outputs[0]
         found = answer.logprobs[0] if answer.logprobs else {}
         first = {token: found[token].logprob for token in wanted}

@@ -25,9 +25,11 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "HF_HUB_OFFLINE": "1",
 }
-"""No reports home, no hub, no log of its own but errors; unless the user's environment says otherwise."""
+"""No reports home, no hub, no log of its own but errors, no fork of a process that has threads; unless the user's
+environment says otherwise."""
 
 
 def check_vllm(entry: ModelEntry) -> None:
