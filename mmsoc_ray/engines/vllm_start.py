@@ -97,7 +97,7 @@ def engine_options(
         # All GPUs of an engine belong to one actor on one node, where vLLM's own processes split the layers.
         options |= {"tensor_parallel_size": entry.tensor_parallel}
     else:
-        options |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS, "distributed_executor_backend": "uni"}
+        options |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS}
     return options
 
 
