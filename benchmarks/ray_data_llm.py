@@ -4,7 +4,7 @@
     python benchmarks/ray_data_llm.py --posts 500 --model llava-7b-random                     # on a GPU
 
 Both get the same tokens, pictures (with one identity each), limits and engine options, one engine, and write Parquet.
-Rates count from the moment the engine was first asked to the last durable answer; start-up is printed apart. Printed are
+Rates count from the moment the engine was first asked to the last durable answer; start-up is apart. Printed are
 the rates of interleaved pairs, their ratio (a run over the library), and how many answers are the same.
 
 What the library leaves to its user, and a run has: units that no block size tears, durable attempts and quarantine,
