@@ -5,8 +5,8 @@
 
 Zero-shot, fine-tuned and fine-tuned with explanations ask the same questions of the same memes of one base model. Here
 the adapters have random weights: how long an answer takes does not depend on what they have learnt. Printed are seconds
-with and without start-up both ways, their ratios, and how many answers are the same. On CPUs vLLM's path for adapters is
-slow (it gathers an adapter's weights for every token); only on a GPU do the seconds say something.
+with and without start-up both ways, their ratios, and how many answers are the same. On CPUs vLLM's path for adapters
+is slow (it gathers an adapter's weights for every token); only on a GPU do the seconds say something.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def save_adapters(checkpoint: Path, folder: Path) -> dict[str, Path]:
 
     library: Any = transformers
     folders = {name: folder / name for name in ADAPTERS}
-    for seed, (name, saved) in enumerate(folders.items()):
+    for seed, saved in enumerate(folders.values()):
         if (saved / "adapter_config.json").is_file():
             continue
         model = library.AutoModelForImageTextToText.from_pretrained(checkpoint, dtype="auto")
