@@ -18,6 +18,7 @@ from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
 from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, ReuseOption, RunArgument, split_run
+from mmsoc_ray.commands.stats import stats
 from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
@@ -146,7 +147,7 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-for command in (runs.aggregate, runs.verify, runs.gc):
+for command in (runs.aggregate, runs.verify, runs.gc, stats):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
