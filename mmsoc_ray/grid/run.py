@@ -17,7 +17,9 @@ from mmsoc_ray.grid.account import RunAccount
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
+from mmsoc_ray.grid.estimate import ModelEstimate, as_expected
 from mmsoc_ray.grid.examples import choose_examples, write_pictures
+from mmsoc_ray.grid.forecast import expectations
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
@@ -226,13 +228,15 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy, account: RunAc
     unfinished = [model.name for model in run.models if run.units_left(model)]
     recounted = [model.name for model in run.models] if is_under_way(run.root, run.folder) else unfinished
     earlier: list[EarlierRun] = []
+    expected: dict[str, ModelEstimate] = {}
     if unfinished:
         withdraw(run.root, run.folder)
+        expected = expectations(run.plan, run.data, run.root, progress.note)
         if reuse is not ReusePolicy.none:
             earlier = earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
-            with account.model(model.name, _new_stats(model)):
+            with account.model(model.name, _new_stats(model, expected.get(model.name))):
                 _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
             cause = cause_of(error)
@@ -283,10 +287,14 @@ class _Done:
         return RunResult(cells, self.engine_requests, self.reused, sources, self.rows, sealed)
 
 
-def _new_stats(model: PlannedModel) -> ModelStats:
-    resources = model.plan.resources
-    dtype = model.answerer.dtype
-    return ModelStats(engine=model.plan.entry.engine, dtype=dtype, actors=resources.actors, gpus=resources.gpus)
+def _new_stats(model: PlannedModel, expected: ModelEstimate | None) -> ModelStats:
+    return ModelStats(
+        engine=model.plan.entry.engine,
+        dtype=model.answerer.dtype,
+        actors=model.plan.resources.actors,
+        gpus=model.plan.resources.gpus,
+        estimate=None if expected is None else as_expected(expected),
+    )
 
 
 def _last_line(error: Exception) -> str:

@@ -161,6 +161,11 @@ class ModelStats(_Record):
         return None if self.first_s is None else max(0.0, self.stream_s - self.last_s)
 
     @property
+    def overhead_s(self) -> float | None:
+        """Seconds of its stream beside answering: start-up and tail."""
+        return None if self.answering_s is None else max(0.0, self.stream_s - self.answering_s)
+
+    @property
     def busy_share(self) -> float | None:
         """Share of the engines' time, from loaded to last told, in which they answered."""
         total = self.busy_s + self.wait_s

@@ -12,6 +12,8 @@ from rich.table import Table
 from mmsoc_ray.grid.stats import JobStats, ModelStats
 
 UNKNOWN = "–"
+SHOWN_FROM_S = 0.05
+"""Shorter parts of the wall time would be shown as 0.0."""
 _CAPTION = (
     f"Rates are over the time of answering, from the first unit's begin to the last one's end; answers that were taken "
     f"over do not count. Busy and waiting: shares of the engines' time since they were loaded. {UNKNOWN}: not known."
@@ -42,7 +44,7 @@ def stats_content(job: JobStats) -> dict[str, Any]:
             **{f"{what}_per_s": model.per_second(amount) for what, amount in _amounts(model).items()},
             "busy_share": model.busy_share,
             "wait_share": None if model.busy_share is None else 1 - model.busy_share,
-            "start_up_s": {part: seconds for part, seconds in _start_up_parts(job, model)},
+            "start_up_s": dict(_start_up_parts(job, model)),
             "tail_s": model.tail_s,
             "expected_s": model.expected_s,
             "took_s": model.took_s,
