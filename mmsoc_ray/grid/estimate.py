@@ -86,7 +86,13 @@ class ModelEstimate:
     @property
     def gpu_hours(self) -> float | None:
         """Hours of its GPUs together."""
-        return None if self.seconds is None else self.seconds * self.gpus / 3600
+        return self.gpu_hours_of(self.seconds)
+
+    def gpu_hours_of(self, seconds: float | None) -> float | None:
+        """Return the hours of its GPUs together over some seconds."""
+        if not self.gpus:
+            return 0.0
+        return None if seconds is None else seconds * self.gpus / 3600
 
 
 def total(amounts: Iterable[float | None]) -> float | None:

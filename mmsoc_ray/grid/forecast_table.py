@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from mmsoc_ray.grid.estimate import CORE_FLOPS, GPU_FLOPS, CellEstimate, ModelEstimate, total
+from mmsoc_ray.grid.estimate import CORE_FLOPS, GPU_FLOPS, ModelEstimate, total
 from mmsoc_ray.grid.forecast import Forecast
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan, Question
 from mmsoc_ray.grid.screen import duration
@@ -60,7 +60,7 @@ def cell_content(model: ModelPlan, question: Question, forecast: Forecast, *, gp
     estimate = forecast.models[model.entry.name]
     cell = next(cell for cell in estimate.cells if cell.cell == model.cell(question))
     known = forecast.known[model.entry.name].get(question)
-    hours = _hours(cell, estimate)
+    hours = estimate.gpu_hours_of(cell.seconds)
     return {
         "answers": _mark(model, question, forecast),
         "reused_posts": known.posts if known else 0,
@@ -94,7 +94,7 @@ def _last(estimate: ModelEstimate) -> dict[str, Any] | None:
 
 
 def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
-    table = _table("estimate", ("model",), gpu_hour)
+    table = _table("estimate", ("model", "reused"), gpu_hour)
     table.add_column("from")
     table.add_column("last estimate")
     for model in plan.models:
@@ -110,13 +110,14 @@ def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table
             _said(estimate),
         )
     amounts = [_amounts(forecast.models[model.entry.name], gpu_hour) for model in plan.models]
-    sums = {name: total(one[name] for one in amounts) for name in amounts[0]}
-    table.add_row("all", "", *_row(sums, gpu_hour), "", "", style="bold")
+    sums = {name: sum(one[name] or 0 for one in amounts) for name in amounts[0]}
+    bounds = ["> " if any(one[name] is None for one in amounts) else "" for name in amounts[0]]
+    table.add_row("all", "", *map("".join, zip(bounds, _row(sums, gpu_hour), strict=False)), "", "", style="bold")
     return table
 
 
 def _cells(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
-    table = _table("cells", ("model", "setting", "task", "dataset"), gpu_hour)
+    table = _table("cells", ("model", "setting", "task", "dataset", "answers"), gpu_hour)
     table.add_column("from")
     for model in plan.models:
         for question in model.questions:
@@ -138,8 +139,9 @@ def _mark(model: ModelPlan, question: Question, forecast: Forecast) -> str:
 def _table(title: str, names: tuple[str, ...], gpu_hour: float | None) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     for name in names:
-        table.add_column(name, style="bold" if name == "model" else None, no_wrap=True)
-    for name in ("reused", "requests", "prompt tokens", "output tokens", "time", "GPU hours"):
+        style, justify = "bold" if name == "model" else None, "right" if name == "reused" else "left"
+        table.add_column(name, style=style, justify=justify, no_wrap=True)
+    for name in ("requests", "prompt tokens", "output tokens", "time", "GPU hours"):
         table.add_column(name, justify="right")
     if gpu_hour is not None:
         table.add_column("cost", justify="right")
@@ -158,10 +160,6 @@ def _said(estimate: ModelEstimate) -> str:
         return ""
     run_id, expected, took = estimate.last
     return escape(f"{expected:,.0f} s, took {took:,.0f} s ({took / expected - 1:+.0%}) in {run_id}")
-
-
-def _hours(cell: CellEstimate, estimate: ModelEstimate) -> float | None:
-    return None if cell.seconds is None else cell.seconds * estimate.gpus / 3600
 
 
 def _cost(hours: float | None, gpu_hour: float | None) -> float | None:
