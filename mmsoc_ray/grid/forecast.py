@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from mmsoc_ray.data import SplitManifest, Storage
 from mmsoc_ray.grid.estimate import ModelEstimate, estimate_model
 from mmsoc_ray.grid.known_cells import Known, KnownCells
@@ -68,4 +70,7 @@ def _posts(known: Mapping[Question, Known], question: Question) -> int:
 
 
 def _text_sizes(data: Storage, manifest: SplitManifest) -> TextSizes:
-    return text_sizes(data, manifest) if manifest.shards else TextSizes()
+    try:
+        return text_sizes(data, manifest)
+    except (OSError, LookupError, pa.ArrowException):  # whoever reads the shard says what is wrong with it
+        return TextSizes()

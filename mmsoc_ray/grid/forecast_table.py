@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -34,12 +35,13 @@ def forecast_tables(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | Non
     tables: list[RenderableType] = [_models(plan, forecast, gpu_hour)]
     if cells:
         tables += ["", _cells(plan, forecast, gpu_hour)]
-    unsure = [
+    said = [line for name, estimate in forecast.models.items() for line in _said(name, estimate)]
+    said += [
         f"{name}: whether weights and examples are those of the earlier run, only a run will tell (reused?)"
         for name, known in forecast.known.items()
         if any(not one.sure for one in known.values())
     ]
-    return Group(*tables, escape(_CAPTION), *map(escape, unsure))
+    return Group(*tables, escape(_CAPTION), *map(escape, said))
 
 
 def forecast_content(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | None) -> dict[str, Any]:
@@ -94,9 +96,8 @@ def _last(estimate: ModelEstimate) -> dict[str, Any] | None:
 
 
 def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
-    table = _table("estimate", ("model", "reused"), gpu_hour)
+    table = _table("estimate, prompt and output in tokens", ("model", "reused"), gpu_hour)
     table.add_column("from")
-    table.add_column("last estimate")
     for model in plan.models:
         estimate = forecast.models[model.entry.name]
         known = forecast.known[model.entry.name]
@@ -107,12 +108,11 @@ def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table
             mark,
             *_row(_amounts(estimate, gpu_hour), gpu_hour),
             escape(estimate.basis),
-            _said(estimate),
         )
     amounts = [_amounts(forecast.models[model.entry.name], gpu_hour) for model in plan.models]
     sums = {name: sum(one[name] or 0 for one in amounts) for name in amounts[0]}
     bounds = ["> " if any(one[name] is None for one in amounts) else "" for name in amounts[0]]
-    table.add_row("all", "", *map("".join, zip(bounds, _row(sums, gpu_hour), strict=False)), "", "", style="bold")
+    table.add_row("all", "", *map("".join, zip(bounds, _row(sums, gpu_hour), strict=False)), "", style="bold")
     return table
 
 
@@ -139,9 +139,9 @@ def _mark(model: ModelPlan, question: Question, forecast: Forecast) -> str:
 def _table(title: str, names: tuple[str, ...], gpu_hour: float | None) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     for name in names:
-        style, justify = "bold" if name == "model" else None, "right" if name == "reused" else "left"
-        table.add_column(name, style=style, justify=justify, no_wrap=True)
-    for name in ("requests", "prompt tokens", "output tokens", "time", "GPU hours"):
+        style = "bold" if name == "model" else None
+        table.add_column(name, style=style, justify="right" if name == "reused" else "left", no_wrap=True)
+    for name in ("requests", "prompt", "output", "time", "GPU hours"):
         table.add_column(name, justify="right")
     if gpu_hour is not None:
         table.add_column("cost", justify="right")
@@ -155,11 +155,10 @@ def _row(amounts: dict[str, Any], gpu_hour: float | None) -> list[str]:
     return row if gpu_hour is None else [*row, UNKNOWN if cost is None else f"{cost:,.2f}"]
 
 
-def _said(estimate: ModelEstimate) -> str:
-    if estimate.last is None:
-        return ""
-    run_id, expected, took = estimate.last
-    return escape(f"{expected:,.0f} s, took {took:,.0f} s ({took / expected - 1:+.0%}) in {run_id}")
+def _said(name: str, estimate: ModelEstimate) -> Iterator[str]:
+    if estimate.last is not None:
+        run_id, expected, took = estimate.last
+        yield f"{name}: last estimate {expected:,.0f} s, took {took:,.0f} s ({took / expected - 1:+.0%}) in {run_id}"
 
 
 def _cost(hours: float | None, gpu_hour: float | None) -> float | None:

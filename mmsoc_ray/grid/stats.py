@@ -171,6 +171,11 @@ class ModelStats(_Record):
         total = self.busy_s + self.wait_s
         return self.busy_s / total if total else None
 
+    @property
+    def gpu_hours(self) -> float:
+        """Hours of its GPUs together, start-up and tail included."""
+        return self.stream_s * self.actors * self.gpus / 3600
+
     def per_second(self, amount: int) -> float | None:
         """Return an amount over the seconds of answering."""
         seconds = self.answering_s

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from mmsoc_ray.grid.stats import JobStats, ModelStats
+from mmsoc_ray.grid.stats import CellStats, JobStats, ModelStats
 
 UNKNOWN = "–"
 SHOWN_FROM_S = 0.05
@@ -27,7 +27,10 @@ def stats_tables(jobs: Sequence[JobStats]) -> RenderableType:
     for number, job in enumerate(jobs, start=1):
         state = "" if job.ended else "; it is at work, or was ended: this is what it wrote last"
         title = f"run {job.run_id}, process {number} of {len(jobs)}, started {job.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        parts += ["", escape(f"{title}{state}"), "", _rates(job), "", _start_up(job), "", _memory(job), "", _wall(job)]
+        parts += ["", escape(f"{title}{state}")]
+        parts += [part for table in (_answered, _rates, _start_up, _memory, _wall) for part in ("", table(job))]
+    if len(jobs) > 1:
+        parts += ["", _together(jobs)]
     return Group(*parts[1:], "", escape(_CAPTION), escape(_MEMORY))
 
 
@@ -46,6 +49,7 @@ def stats_content(job: JobStats) -> dict[str, Any]:
             "wait_share": None if model.busy_share is None else 1 - model.busy_share,
             "start_up_s": dict(_start_up_parts(job, model)),
             "tail_s": model.tail_s,
+            "gpu_hours": model.gpu_hours,
             "expected_s": model.expected_s,
             "took_s": model.took_s,
         }
@@ -64,17 +68,38 @@ def _amounts(model: ModelStats) -> dict[str, int]:
     }
 
 
-def _rates(job: JobStats) -> Table:
-    table = _table(
-        "answered", "model", "posts", "requests", "reused", "posts/s", "requests/s", "prompt t/s", "cached t/s"
-    )
-    for name in ("output t/s", "busy", "waiting"):
-        table.add_column(name, justify="right")
+def _answered(job: JobStats) -> Table:
+    heads = ("posts", "requests", "errors", "reused", "busy", "waiting", "GPU hours")
+    table = _table("answered", "model", *heads)
     for name, model in job.models.items():
-        counts = (f"{model.posts:,}", f"{model.asked.requests:,}", f"{model.reused:,}")
-        rates = (_rate(model.per_second(amount)) for amount in _amounts(model).values())
+        counts = (f"{count:,}" for count in (model.posts, model.asked.requests, model.errors, model.reused))
         busy = model.busy_share
-        table.add_row(escape(name), *counts, *rates, _share(busy), _share(None if busy is None else 1 - busy))
+        shares = (_share(busy), _share(None if busy is None else 1 - busy))
+        table.add_row(escape(name), *counts, *shares, f"{model.gpu_hours:.2f}")
+    return table
+
+
+def _rates(job: JobStats) -> Table:
+    heads = ("posts", "requests", "prompt tokens", "cached tokens", "output tokens")
+    table = _table("per second", "model", *heads)
+    for name, model in job.models.items():
+        table.add_row(escape(name), *(_rate(model.per_second(amount)) for amount in _amounts(model).values()))
+    return table
+
+
+def _together(jobs: Sequence[JobStats]) -> Table:
+    heads = ("posts", "requests", "reused", "prompt t", "cached t", "output t", "engine s", "GPU h")
+    table = _table("all processes", "model", *heads)
+    for name in dict.fromkeys(name for job in jobs for name in job.models):
+        models = [job.models[name] for job in jobs if name in job.models]
+        asked = CellStats()
+        for model in models:
+            asked.add(model.asked)
+        posts, reused = sum(model.posts for model in models), sum(model.reused for model in models)
+        tokens = (asked.prompt_tokens, asked.cached_tokens, asked.output_tokens)
+        counts = (f"{count:,}" for count in (posts, asked.requests, reused, *tokens))
+        busy, hours = sum(model.busy_s for model in models), sum(model.gpu_hours for model in models)
+        table.add_row(escape(name), *counts, _seconds(busy), f"{hours:.2f}")
     return table
 
 
