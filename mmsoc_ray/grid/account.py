@@ -32,6 +32,7 @@ class RunAccount:
         note: Told where it cannot be written.
         opening_s: Seconds that opening the run took.
         clock: Monotonic seconds.
+        time_of_day: Seconds since 1970.
     """
 
     def __init__(
@@ -42,14 +43,17 @@ class RunAccount:
         *,
         opening_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
-        self._root, self._folder, self._note, self._clock = root, folder, note, clock
+        self._root, self._folder, self._note = root, folder, note
+        self._clock, self._time_of_day = clock, time_of_day
         now = datetime.now(UTC)
         job = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.stats = JobStats(run_id=folder.run_id, job=job, started_at=now, opening_s=opening_s)
         self._begun = self._written = clock()
         self._model: ModelStats | None = None
         self._streaming: float | None = None
+        self._streaming_since = 0.0
 
     def __enter__(self) -> RunAccount:
         return self
@@ -92,7 +96,7 @@ class RunAccount:
     @contextlib.contextmanager
     def streaming(self) -> Iterator[None]:
         """Count the seconds of the block as the model's stream."""
-        self._streaming = self._clock()
+        self._streaming, self._streaming_since = self._clock(), self._time_of_day()
         try:
             yield
         finally:
@@ -106,7 +110,10 @@ class RunAccount:
     def answered(self, receipt: Receipt) -> None:
         """Count a unit that came out of the model's stream."""
         now = self._clock()
-        self._current.answered(receipt, now - (now if self._streaming is None else self._streaming))
+        passed = 0.0 if self._streaming is None else now - self._streaming
+        # By clocks of other nodes, which may be ahead or behind.
+        ended = receipt.ended_at - self._streaming_since if receipt.ended_at else passed
+        self._current.answered(receipt, min(max(0.0, ended), passed))
         if now - self._written >= WRITE_EVERY_S:
             self._write()
 

@@ -57,6 +57,8 @@ class Receipt:
         work: What the engine was asked, by cell.
         version: The engine's version.
         use: What its engine did since the last unit of that engine; None where it was not asked.
+        ended_at: When the engine had answered it, in seconds since 1970 by the clock of its node; 0 where none has. The
+            driver may hear of a unit only with the next.
         sink_s: Seconds of making the unit durable.
         prepare_peak_bytes: Highest resident memory of the process that prepared the unit.
     """
@@ -75,6 +77,7 @@ class Receipt:
     work: tuple[CellWork, ...] = ()
     version: str = ""
     use: EngineUse | None = None
+    ended_at: float = 0.0
     sink_s: float = 0.0
     prepare_peak_bytes: int = 0
 

@@ -84,9 +84,9 @@ class ModelStats(_Record):
         cells: What its engines were asked, by ``cell_key``.
         take_over_s: Looking for known answers, and writing the units that need no engine.
         stream_s: From the start of its stream to the end.
-        first_s: From there to its first unit; None where there was none.
-        first_unit_s: Seconds of that unit.
-        last_s: From there to its last unit.
+        begin_s: From there until an engine began with its first unit; None where none did.
+        first_s: From there until the first unit was answered; likewise.
+        last_s: From there until the last unit was answered.
         first_wait_s: Of the first engine that answered: waiting for its first unit.
         imports_s: Of the same: importing its libraries.
         weights_s: Of the same: loading weights.
@@ -111,8 +111,8 @@ class ModelStats(_Record):
     cells: dict[str, CellStats] = {}
     take_over_s: Seconds = 0.0
     stream_s: Seconds = 0.0
+    begin_s: Seconds | None = None
     first_s: Seconds | None = None
-    first_unit_s: Seconds = 0.0
     last_s: Seconds = 0.0
     first_wait_s: Seconds = 0.0
     imports_s: Seconds | None = None
@@ -139,14 +139,14 @@ class ModelStats(_Record):
         return bool(self.posts or self.reused)
 
     @property
-    def begin_s(self) -> float | None:
-        """Seconds from the start of its stream until an engine began with its first unit."""
-        return None if self.first_s is None else max(0.0, self.first_s - self.first_unit_s)
+    def answering_s(self) -> float | None:
+        """Seconds from the begin of its first unit to the end of its last: what rates are over."""
+        return None if self.begin_s is None else self.last_s - self.begin_s
 
     @property
-    def answering_s(self) -> float | None:
-        """Seconds from there to its last unit: what rates are over."""
-        return None if self.begin_s is None else self.last_s - self.begin_s
+    def first_answer_s(self) -> float | None:
+        """Seconds of its first unit."""
+        return None if self.first_s is None or self.begin_s is None else self.first_s - self.begin_s
 
     @property
     def processes_s(self) -> float | None:
@@ -157,7 +157,7 @@ class ModelStats(_Record):
 
     @property
     def tail_s(self) -> float | None:
-        """Seconds from its last unit to the end of its stream."""
+        """Seconds from the end of its last unit to that of its stream."""
         return None if self.first_s is None else max(0.0, self.stream_s - self.last_s)
 
     @property
@@ -200,12 +200,12 @@ class ModelStats(_Record):
         """Count a unit that needed no engine."""
         self.reused += receipt.reused
 
-    def answered(self, receipt: Receipt, now_s: float) -> None:
+    def answered(self, receipt: Receipt, ended_s: float) -> None:
         """Count a unit that came from an engine.
 
         Args:
             receipt: The unit's.
-            now_s: Seconds since the start of the model's stream.
+            ended_s: Seconds from the start of the model's stream until the unit was answered.
         """
         if not receipt.elsewhere:
             self.posts += receipt.posts
@@ -213,9 +213,10 @@ class ModelStats(_Record):
             self.reused += receipt.reused
             for work in receipt.work:
                 self.cells.setdefault(cell_key(work.setting, work.task, work.dataset), CellStats()).add(work)
-            if self.first_s is None:
-                self.first_s, self.first_unit_s = now_s, min(receipt.seconds, now_s)
-            self.last_s = now_s
+            begin_s = max(0.0, ended_s - receipt.seconds)
+            self.begin_s = begin_s if self.begin_s is None else min(self.begin_s, begin_s)
+            self.first_s = ended_s if self.first_s is None else min(self.first_s, ended_s)
+            self.last_s = max(self.last_s, ended_s)
         self._used(receipt)
 
     def _used(self, receipt: Receipt) -> None:

@@ -104,13 +104,12 @@ def _together(jobs: Sequence[JobStats]) -> Table:
 
 
 def _start_up_parts(job: JobStats, model: ModelStats) -> Iterator[tuple[str, float | None]]:
-    asked = model.first_s is not None
     yield "ray", job.ray_s
     yield "processes", model.processes_s
     yield "imports", model.imports_s
     yield "weights", model.weights_s
-    yield "first_data", model.first_wait_s if asked else None
-    yield "first_answer", model.first_unit_s if asked else None
+    yield "first_data", None if model.begin_s is None else model.first_wait_s
+    yield "first_answer", model.first_answer_s
 
 
 def _start_up(job: JobStats) -> Table:

@@ -236,6 +236,7 @@ class EngineActor:
             "undecided": [json.dumps(dataclasses.asdict(answered)) if isinstance(answered, Undecided) else ""],
             "seconds": [time.monotonic() - started],
             "use": [json.dumps(dataclasses.asdict(self._clock.take(self._engine)))],
+            "ended_at": [time.time()],
             "prepare_peak_bytes": [int(batch["prepare_peak_bytes"][0])],
         }
 
@@ -249,9 +250,9 @@ def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
         receipt = write_predictions(pipeline, unit_id, posts, from_bytes(row["predictions"]), seconds)
     else:
         receipt = Receipt(unit_id, pipeline.answerer.entry.name, posts, 0, 0, 0, 0, seconds, elsewhere=True)
-    use = EngineUse(**json.loads(row["use"]))
-    receipt = dataclasses.replace(receipt, use=use, prepare_peak_bytes=int(row["prepare_peak_bytes"]))
-    return {"receipt": receipt.json, "deferred": ""}
+    measured: dict[str, Any] = {"use": EngineUse(**json.loads(row["use"])), "ended_at": float(row["ended_at"])}
+    measured["prepare_peak_bytes"] = int(row["prepare_peak_bytes"])
+    return {"receipt": dataclasses.replace(receipt, **measured).json, "deferred": ""}
 
 
 def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:

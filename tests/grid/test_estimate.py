@@ -40,7 +40,7 @@ def job(
     run_id: str = "r", *, cells: dict[str, CellStats] | None = None, ended: bool = True, **fields: object
 ) -> JobStats:
     """A process that began after 20 s, answered for 40 s and had a tail of 5 s."""
-    given: dict[str, object] = {"engine": "transformers", "dtype": "float32", "first_s": 30, "first_unit_s": 10}
+    given: dict[str, object] = {"engine": "transformers", "dtype": "float32", "begin_s": 20, "first_s": 30}
     given |= {"last_s": 60, "stream_s": 65, "cells": {"zero_shot/humor/memes": cell()} if cells is None else cells}
     model = ModelStats.model_validate({**given, **fields})
     now = datetime(2026, 11, 22, tzinfo=UTC)
@@ -109,7 +109,7 @@ def test_every_round_is_a_request():
         {"engine": "vllm"},
         {"dtype": "bfloat16"},
         {"gpus": 1.0},
-        {"first_s": None, "last_s": 0.0},
+        {"begin_s": None, "last_s": 0.0},
         {"cells": {}},
     ],
 )
@@ -146,10 +146,11 @@ def test_without_a_run_the_registry_says_how_many_tokens_and_an_assumption_how_f
 
 
 def test_what_nobody_knows_is_none():
-    estimate = estimate_model(plan(), [], lambda q: None)
+    estimate = estimate_model(plan(gpus=1), [], lambda q: None)
     assert (estimate.cells[0].prompt_tokens, estimate.cells[0].output_tokens) == (None, 1_000)
     assert (estimate.seconds, estimate.gpu_hours) == (None, None)
-    assert estimate_model(plan(engine="endpoint"), [], lambda q: 600.0).seconds is None
+    served = estimate_model(plan(engine="endpoint"), [], lambda q: 600.0)
+    assert (served.seconds, served.gpu_hours) == (None, 0)
 
 
 def test_an_estimate_is_recorded_by_the_request():

@@ -20,7 +20,7 @@ def receipt(unit: str = "u", *, seconds: float = 4.0, **fields: object) -> Recei
 
 
 def test_a_receipt_survives_the_way_to_the_driver():
-    sent = receipt(use=LOADED, sink_s=0.5, prepare_peak_bytes=7, reused=2, reused_from="a")
+    sent = receipt(use=LOADED, ended_at=9.5, sink_s=0.5, prepare_peak_bytes=7, reused=2, reused_from="a")
     assert Receipt.from_json(sent.json) == sent
     bare = Receipt("u", "m", 1, 1, 0, 0, 0, 0.0)
     assert Receipt.from_json(bare.json) == bare
@@ -34,6 +34,13 @@ def test_start_up_answering_and_tail_are_the_whole_stream():
     assert (stats.begin_s, stats.answering_s, stats.tail_s) == (8, 12, 1)
     assert (stats.imports_s, stats.weights_s, stats.first_wait_s, stats.processes_s) == (2, 3, 1, 2)
     assert stats.overhead_s == 9
+
+
+def test_units_that_are_heard_of_in_another_order_begin_and_end_when_they_did():
+    stats = ModelStats(engine="e")
+    stats.answered(receipt(seconds=2), 20.0)
+    stats.answered(receipt(seconds=9), 12.0)
+    assert (stats.begin_s, stats.first_s, stats.last_s, stats.first_answer_s) == (3, 12, 20, 9)
 
 
 def test_rates_are_over_the_time_of_answering():
@@ -110,6 +117,15 @@ def ended_by(error: BaseException, account: RunAccount) -> None:
     with account, account.model("m", ModelStats(engine="e")), account.streaming():
         account.answered(receipt())
         raise error
+
+
+@pytest.mark.parametrize(("ended_at", "ended_s"), [(1005.0, 5.0), (900.0, 0.0), (5000.0, 8.0), (0.0, 8.0)])
+def test_a_unit_ended_when_its_node_says_within_what_the_driver_knows(root, seconds, ended_at, ended_s):
+    account = RunAccount(root, RunFolder("r"), pytest.fail, clock=seconds, time_of_day=lambda: 1000.0)
+    with account, account.model("m", ModelStats(engine="e")), account.streaming():
+        seconds.now += 8
+        account.answered(receipt(ended_at=ended_at))
+    assert account.stats.models["m"].last_s == ended_s
 
 
 def test_an_interrupted_account_says_so(account, root):
