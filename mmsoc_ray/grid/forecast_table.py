@@ -13,6 +13,7 @@ from mmsoc_ray.grid.estimate import CORE_FLOPS, GPU_FLOPS, ModelEstimate, total
 from mmsoc_ray.grid.forecast import Forecast
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan, Question
 from mmsoc_ray.grid.screen import duration
+from mmsoc_ray.grid.stats import cell_key
 
 UNKNOWN = "–"
 _CAPTION = (
@@ -33,8 +34,8 @@ def forecast_tables(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | Non
         cells: Whether each cell is shown, too.
     """
     tables: list[RenderableType] = [_models(plan, forecast, gpu_hour)]
-    if cells:
-        tables += ["", _cells(plan, forecast, gpu_hour)]
+    for model in plan.models if cells else ():
+        tables += ["", _cells(model, forecast, gpu_hour)]
     said = [line for name, estimate in forecast.models.items() for line in _said(name, estimate)]
     said += [
         f"{name}: whether weights and examples are those of the earlier run, only a run will tell (reused?)"
@@ -97,7 +98,6 @@ def _last(estimate: ModelEstimate) -> dict[str, Any] | None:
 
 def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
     table = _table("estimate, prompt and output in tokens", ("model", "reused"), gpu_hour)
-    table.add_column("from")
     for model in plan.models:
         estimate = forecast.models[model.entry.name]
         known = forecast.known[model.entry.name]
@@ -116,15 +116,12 @@ def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table
     return table
 
 
-def _cells(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
-    table = _table("cells", ("model", "setting", "task", "dataset", "answers"), gpu_hour)
-    table.add_column("from")
-    for model in plan.models:
-        for question in model.questions:
-            content = cell_content(model, question, forecast, gpu_hour=gpu_hour)
-            names = (model.entry.name, question.setting, question.task, question.dataset)
-            row = _row(content, gpu_hour)
-            table.add_row(*map(escape, names), content["answers"], *row, content["basis"])
+def _cells(model: ModelPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
+    table = _table(f"cells of {escape(model.entry.name)}", ("cell", "answers"), gpu_hour)
+    for question in model.questions:
+        content = cell_content(model, question, forecast, gpu_hour=gpu_hour)
+        name = cell_key(question.setting, question.task, question.dataset)
+        table.add_row(escape(name), content["answers"], *_row(content, gpu_hour), content["basis"])
     return table
 
 
@@ -132,19 +129,20 @@ def _mark(model: ModelPlan, question: Question, forecast: Forecast) -> str:
     known = forecast.known[model.entry.name].get(question)
     if known is None:
         return "new"
-    mark = "reused" if known.posts == model.posts(question.dataset) else "partly reused"
+    mark = "reused" if known.posts == model.posts(question.dataset) else "partly"
     return mark if known.sure else f"{mark}?"
 
 
-def _table(title: str, names: tuple[str, ...], gpu_hour: float | None) -> Table:
+def _table(title: str, names: tuple[str, str], gpu_hour: float | None) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
-    for name in names:
-        style = "bold" if name == "model" else None
-        table.add_column(name, style=style, justify="right" if name == "reused" else "left", no_wrap=True)
+    first, second = names
+    table.add_column(first, style="bold", overflow="fold")
+    table.add_column(second, justify="right", no_wrap=True)
     for name in ("requests", "prompt", "output", "time", "GPU hours"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if gpu_hour is not None:
-        table.add_column("cost", justify="right")
+        table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
     return table
 
 
