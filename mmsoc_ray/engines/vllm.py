@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from mmsoc_ray.engines.accelerator import choose_device, choose_dtype
+from mmsoc_ray.engines.companions import Companions
 from mmsoc_ray.engines.frame import load_frame
 from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords, shares
 from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, Picture, PreparedPost, PromptError, Request
@@ -103,7 +104,9 @@ class VllmEngine:
         self._adapters = lora_requests(adapters or {})
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
-        self._llm: Any = self._run(_open(options)).result()
+        self._companions = Companions()
+        with self._companions.starting():
+            self._llm: Any = self._run(_open(options)).result()
         self._room = asyncio.Semaphore(WAITING_PER_RUNNING * self._llm.vllm_config.scheduler_config.max_num_seqs)
 
     @property
@@ -113,8 +116,9 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM's processes."""
-        self._loop.call_soon_threadsafe(self._llm.output_handler.cancel)  # else it logs that the engine has died
+        self._run(_end_tasks()).result()  # else one logs that the engine has died
         self._llm.shutdown()
+        self._companions.close()
         self._llm = None  # else it shuts down once more when the interpreter ends, and complains
         self._loop.call_soon_threadsafe(self._loop.stop)
 
@@ -271,6 +275,13 @@ def _followers(labels: LabelTokens, beginning: tuple[int, ...]) -> list[int]:
     """Return the tokens with which a label's word goes on after a beginning."""
     place = len(beginning)
     return sorted({word[place] for word in labels.values() if len(word) > place and word[:place] == beginning})
+
+
+async def _end_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _open(options: Mapping[str, Any]) -> Any:

@@ -94,12 +94,12 @@ def engine_options(
     if frame.sees_pictures:
         options["limit_mm_per_prompt"] = {"image": 1 + (MOST["few_shot"] if entry.several_pictures else 0)}
     if adapters:
-        options |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": _rank_bound(adapters)}
+        options |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": rank_bound(adapters)}
     if on_gpu:
         # All GPUs of an engine belong to one actor on one node, where vLLM's own processes split the layers.
         options |= {"tensor_parallel_size": entry.tensor_parallel}
     else:
-        options |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS, "distributed_executor_backend": "uni"}
+        options |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS}
     return options
 
 
@@ -112,7 +112,7 @@ def lora_requests(adapters: Mapping[str, Path]) -> dict[str, Any]:
     return {name: LoRARequest(name, number, str(adapters[name])) for number, name in enumerate(sorted(adapters), 1)}
 
 
-def _rank_bound(adapters: Mapping[str, Path]) -> int:
+def rank_bound(adapters: Mapping[str, Path]) -> int:
     """Return the smallest bound that vLLM knows and no adapter exceeds.
 
     Raises:

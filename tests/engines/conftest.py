@@ -162,14 +162,19 @@ def idefics3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def save_wider_checkpoint(name: str, folder: Path) -> None:
+    """Save a tiny ``llava`` or ``idefics3`` whose heads are as wide as vLLM's attention on CPUs wants them."""
+    wider = {**TEXT, "hidden_size": 128, "intermediate_size": 128, "max_position_embeddings": 512}
+    {"llava": save_llava_checkpoint, "idefics3": save_idefics3_checkpoint}[name](folder, wider)
+
+
 @pytest.fixture(scope="module")
 def vllm_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Save a tiny checkpoint, ``llava`` or ``idefics3``, with heads as wide as vLLM's attention on CPUs wants them."""
+    """Save a tiny checkpoint that vLLM runs on CPUs."""
 
     def save(name: str) -> Path:
         folder = tmp_path_factory.mktemp(name)
-        wider = {**TEXT, "hidden_size": 128, "intermediate_size": 128, "max_position_embeddings": 512}
-        {"llava": save_llava_checkpoint, "idefics3": save_idefics3_checkpoint}[name](folder, wider)
+        save_wider_checkpoint(name, folder)
         return folder
 
     return save

@@ -68,17 +68,17 @@ class Pair:
     """The engine and the one that it is held to, on one checkpoint in float32."""
 
     vllm: VllmEngine
-    reference: Engine
-    with_image: bool
+    posts: list[PreparedPost]
+    reference: list[Answer]
 
     @classmethod
     def open(cls, checkpoint: Path, entry: ModelEntry) -> Pair:
-        reference = open_engine(
-            dataclasses.replace(entry, engine="transformers", batch_tokens=1), checkpoint, threads=1
-        )
+        posts = posts_of(with_image=entry.sees_pictures)
+        one_by_one = dataclasses.replace(entry, engine="transformers", batch_tokens=1)
+        reference = answers_of(open_engine(one_by_one, checkpoint, threads=1), posts)
         engine = open_engine(entry, checkpoint, threads=1)
         assert isinstance(engine, VllmEngine)
-        return cls(engine, reference, entry.sees_pictures)
+        return cls(engine, posts, reference)
 
 
 @pytest.fixture(scope="module", params=["idefics3", "llava", "smollm2"])
@@ -93,11 +93,9 @@ def pair(request: pytest.FixtureRequest, vllm_checkpoint: Callable[[str], Path])
 
 
 def test_answers_are_those_of_transformers_one_by_one(pair: Pair) -> None:
-    posts = posts_of(with_image=pair.with_image)
+    answered = answers_of(pair.vllm, pair.posts)
 
-    answered = answers_of(pair.vllm, posts)
-
-    for one, other in zip(answered, answers_of(pair.reference, posts), strict=True):
+    for one, other in zip(answered, pair.reference, strict=True):
         assert one.error is None
         assert (one.output, one.finish_reason, one.prompt_tokens) == (
             other.output,
@@ -108,12 +106,10 @@ def test_answers_are_those_of_transformers_one_by_one(pair: Pair) -> None:
 
 
 def test_label_scores_are_those_of_transformers(pair: Pair) -> None:
-    posts = posts_of(with_image=pair.with_image)
-
-    answered = answers_of(pair.vllm, posts)
+    answered = answers_of(pair.vllm, pair.posts)
 
     scored = 0
-    for one, other in zip(answered, answers_of(pair.reference, posts), strict=True):
+    for one, other in zip(answered, pair.reference, strict=True):
         assert (one.label_scores is None) == (other.label_scores is None)
         if one.label_scores and other.label_scores:
             assert one.label_scores == pytest.approx(other.label_scores, abs=1e-4)
@@ -122,13 +118,13 @@ def test_label_scores_are_those_of_transformers(pair: Pair) -> None:
 
 
 def test_the_tasks_of_a_post_share_its_prefix(pair: Pair) -> None:
-    answered = answers_of(pair.vllm, posts_of(with_image=pair.with_image))
+    answered = answers_of(pair.vllm, pair.posts)
 
     assert all(answer.cached_tokens > 0 for answer in answered if answer.request_index > 0)
 
 
 def test_several_threads_ask_at_once(pair: Pair) -> None:
-    posts = posts_of(with_image=pair.with_image)
+    posts = pair.posts[:3]
     alone = answers_of(pair.vllm, posts)
     found: dict[int, list[Answer]] = {}
 
@@ -147,7 +143,7 @@ def test_several_threads_ask_at_once(pair: Pair) -> None:
 
 
 def test_a_bad_post_costs_its_neighbours_nothing(pair: Pair) -> None:
-    good = posts_of(with_image=pair.with_image)[0]
+    good = pair.posts[0]
     ask = good.requests[0]
     long = dataclasses.replace(ask, prompt="word " * 9000)
     without_picture = dataclasses.replace(good, image=None, requests=(dataclasses.replace(ask, with_image=True),))
@@ -160,10 +156,8 @@ def test_a_bad_post_costs_its_neighbours_nothing(pair: Pair) -> None:
     assert [answer.error for answer in answered[2:]] == [None] * len(good.requests)
 
 
-def test_an_answer_for_which_the_context_has_no_room_is_refused_and_not_cut(
-    vllm_checkpoint: Callable[[str], Path], pair: Pair
-) -> None:
-    post = posts_of(with_image=pair.with_image)[0]
+def test_an_answer_for_which_the_context_has_no_room_is_refused_and_not_cut(pair: Pair) -> None:
+    post = pair.posts[0]
     whole = dataclasses.replace(post.requests[1], max_new_tokens=10**5)
 
     (answer,) = answers_of(pair.vllm, [dataclasses.replace(post, requests=(whole,))])
