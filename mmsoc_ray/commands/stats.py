@@ -32,8 +32,8 @@ def stats(
     jobs = read_stats(root, folder, lambda problem: typer.echo(problem, err=True))
     if not jobs:
         raise ConfigurationError(
-            f"{root.uri}/{folder.root} has no statistics: no process that kept some has answered anything there. "
-            f"Every run that this version of mmsoc_ray starts keeps them."
+            f"{root.uri}/{folder.root} has no statistics: no process that kept some has answered anything there yet. "
+            f"Every run that this version of mmsoc_ray starts keeps them, written every half minute."
         )
     if as_json:
         typer.echo(json.dumps([stats_content(job) for job in jobs], indent=1))

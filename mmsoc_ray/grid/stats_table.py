@@ -29,6 +29,7 @@ def stats_tables(jobs: Sequence[JobStats]) -> RenderableType:
         title = f"run {job.run_id}, process {number} of {len(jobs)}, started {job.started_at:%Y-%m-%d %H:%M:%S} UTC"
         parts += ["", escape(f"{title}{state}")]
         parts += [part for table in (_answered, _rates, _start_up, _memory, _wall) for part in ("", table(job))]
+        parts += [escape(line) for line in _expected(job)]
     if len(jobs) > 1:
         parts += ["", _together(jobs)]
     return Group(*parts[1:], "", escape(_CAPTION), escape(_MEMORY))
@@ -85,6 +86,12 @@ def _rates(job: JobStats) -> Table:
     for name, model in job.models.items():
         table.add_row(escape(name), *(_rate(model.per_second(amount)) for amount in _amounts(model).values()))
     return table
+
+
+def _expected(job: JobStats) -> Iterator[str]:
+    for name, model in job.models.items():
+        if (expected := model.expected_s) and (took := model.took_s):
+            yield f"{name}: {expected:,.0f} s were expected, it took {took:,.0f} s ({took / expected - 1:+.0%})"
 
 
 def _together(jobs: Sequence[JobStats]) -> Table:
