@@ -8,12 +8,14 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmsoc_ray.engines.frame import Frame
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import Dtype, ModelEntry
 from mmsoc_ray.tasks.settings import MOST
+
+if TYPE_CHECKING:  # it brings torch, which planning goes without
+    from mmsoc_ray.engines.frame import Frame
 
 CPU_BLOCK_TOKENS = 32
 """Tokens of a block of the prefix cache on a CPU, where vLLM's own 128 are more than many prompts have."""

@@ -114,17 +114,18 @@ class ModelPlan:
 
     def cells(self) -> dict[Cell, int]:
         """Return its cells, each with its number of posts."""
-        return {
-            Cell(
-                model=self.entry.name,
-                adapter=BASE_ADAPTER,
-                setting=question.setting,
-                task=question.task,
-                dataset=question.dataset,
-                split=self.datasets[question.dataset].split,
-            ): self.posts(question.dataset)
-            for question in self.questions
-        }
+        return {self.cell(question): self.posts(question.dataset) for question in self.questions}
+
+    def cell(self, question: Question) -> Cell:
+        """Return the cell that a question is."""
+        return Cell(
+            model=self.entry.name,
+            adapter=BASE_ADAPTER,
+            setting=question.setting,
+            task=question.task,
+            dataset=question.dataset,
+            split=self.datasets[question.dataset].split,
+        )
 
     @property
     def requests(self) -> int:
