@@ -320,7 +320,7 @@ def _answer_model(
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
-    todo = in_other_order(todo) if run.joined else todo
+    todo = in_other_order(todo) if run.joined else model.plan.longest_first(todo)
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
