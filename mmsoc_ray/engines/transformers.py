@@ -17,7 +17,7 @@ from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, PromptError, Request
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, Picture, PreparedPost, PromptError, Request
 from mmsoc_ray.engines.shared_prefix import (
     Family,
     continued_inputs,
@@ -33,8 +33,6 @@ POSTS_AT_ONCE = 64
 
 EXAMPLES_AT_ONCE = 256
 """So many example pictures, counted in every request that shows them, are held at a time; one post may have more."""
-
-ERROR_CHARACTERS = 500
 
 
 class TransformersEngine:
