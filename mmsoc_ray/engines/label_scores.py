@@ -113,16 +113,36 @@ class LabelScorer:
 
     def _forced(self, model: Any, inputs: Mapping[str, Any], words: Sequence[tuple[int, ...]]) -> torch.Tensor:
         forced = _ForcedWords(words)
-        config = _library.GenerationConfig(
+        model.generate(**inputs, generation_config=self._unended(max(map(len, words))), logits_processor=[forced])
+        return forced.sums
+
+    def next_token(self, model: Any, inputs: Mapping[str, Any], said: Sequence[int]) -> torch.Tensor:
+        """Return each token's log-probability behind one prompt and the beginning of its answer.
+
+        Args:
+            model: What answers.
+            inputs: What ``generate`` is given, for one row.
+            said: Tokens of the answer so far.
+
+        Returns:
+            Natural logarithms in single precision, shape (vocabulary,).
+        """
+        config = self._unended(len(said) + 1)
+        config.update(output_logits=True, return_dict_in_generate=True)
+        forced = _ForcedWords([(*said, 0)])
+        logits = model.generate(**inputs, generation_config=config, logits_processor=[forced]).logits[-1][0]
+        return torch.log_softmax(logits.float(), dim=-1).cpu()
+
+    def _unended(self, max_new_tokens: int) -> Any:
+        """Return the ``GenerationConfig`` of a greedy answer that no token ends."""
+        return _library.GenerationConfig(
             do_sample=False,
             num_beams=1,
-            max_new_tokens=max(map(len, words)),
+            max_new_tokens=max_new_tokens,
             pad_token_id=self._loaded.pad_token_id,
             bos_token_id=self._loaded.tokenizer.bos_token_id,
             decoder_start_token_id=self._loaded.model.generation_config.decoder_start_token_id,
         )
-        model.generate(**inputs, generation_config=config, logits_processor=[forced])
-        return forced.sums
 
 
 class _PromptCache:

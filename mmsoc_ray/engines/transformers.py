@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 import transformers
-from PIL import Image
 
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
-from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
+from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, PromptError, Request
+from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.reading import RequestReader
 from mmsoc_ray.engines.shared_prefix import (
     Family,
     continued_inputs,
@@ -85,6 +85,7 @@ class TransformersEngine:
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
         self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        self._reader = RequestReader(self._loaded, entry.name)
         self._labels = LabelScorer(self._loaded)
         self._examples: dict[int, tuple[Picture, torch.Tensor]] = {}
 
@@ -136,9 +137,10 @@ class TransformersEngine:
     def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[EncodedRequest | Exception]:
         """Tokenise a post's requests; its picture is encoded once."""
         own: dict[int, tuple[Picture, torch.Tensor]] = {}
+        self._reader.begin_post()
         for request_index, request in enumerate(post.requests):
             try:
-                token_inputs, picture_inputs = self._tokenise(request, post.image)
+                token_inputs, picture_inputs = self._reader.read(request, post.image)
                 features = self._encode_pictures(request, post.image, picture_inputs, own)
                 if features:
                     picture_inputs = {name: x for name, x in picture_inputs.items() if "pixel" not in name}
@@ -156,75 +158,14 @@ class TransformersEngine:
                 recover_or_exit(error)
                 yield error
 
-    def _tokenise(
-        self, request: Request, picture: Picture | None
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return the inputs along the tokens and those of the picture."""
-        loaded = self._loaded
-        if request.with_image and loaded.processor is None:
-            raise ValueError(f"model {self._entry.name!r} sees no pictures, but the request shows one")
-        if request.with_image and picture is None:
-            raise ValueError("the request shows a picture, but the post has none")
-        text = loaded.wrapper.wrap(request.pieces)
-        shown = [*request.example_pictures, picture] if request.with_image and picture is not None else []
-        self._check_text(text, len(shown))
-        add_special_tokens = loaded.wrapper.add_special_tokens
-        if loaded.processor is None:
-            inputs = loaded.tokenizer(text, return_tensors="pt", add_special_tokens=add_special_tokens)
-        else:
-            # As a PIL picture: from an array, processors guess which axis holds the channels.
-            # One list a prompt: some processors would spread a flat one over the prompts.
-            images = [Image.fromarray(pixels) for pixels in shown]
-            pictures = {"images": [images] if len(images) > 1 else images} if images else {}
-            inputs = loaded.processor(
-                text=[text], return_tensors="pt", add_special_tokens=add_special_tokens, **pictures
-            )
-        ids = inputs["input_ids"]
-        self._check_length(ids.shape[1], request.max_new_tokens, len(request.example_pictures))
-        if request.with_image and loaded.image_token_id is not None and loaded.image_token_id not in ids:
-            raise ValueError("the checkpoint's processor left no place for the picture in the prompt")
-        if not request.with_image:
-            inputs = {name: x for name, x in inputs.items() if not name.startswith(SECOND_PROMPT)}
-        tokens = {
-            name: x
-            for name, x in inputs.items()
-            if name.startswith(SECOND_PROMPT) or (x.shape == ids.shape and "pixel" not in name)
-        }
-        pixels = {name: x for name, x in inputs.items() if name not in tokens}
-        if not loaded.takes_token_types:
-            tokens.pop("token_type_ids", None)
-        return tokens, pixels
-
     def _label_tokens(
         self, request: Request, token_inputs: dict[str, torch.Tensor]
     ) -> dict[str, tuple[int, ...]] | None:
         if not request.labels:
             return None
         tokens = self._labels.tokens(self._loaded.wrapper.wrap(request.pieces), request.labels)
-        self._check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
+        self._reader.check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
         return tokens
-
-    def _check_text(self, text: str, pictures: int) -> None:
-        """Refuse a prompt in which the post's text became a control token, or a picture got no place."""
-        found = self._loaded.wrapper.control_tokens(text)
-        frame = self._loaded.frame_control_tokens
-        expected = frame[False] + (pictures * (frame[True] - frame[False]) if pictures else 0)
-        if found != expected:
-            raise PromptError(
-                f"the prompt holds {found} control tokens where the model's frame has {expected}: "
-                "the post's text spells one in a way that could not be made harmless"
-            )
-
-    def _check_length(self, prompt_tokens: int, max_new_tokens: int, example_pictures: int = 0) -> None:
-        """Refuse a prompt that does not fit: nothing is cut silently."""
-        answered_apart = self._loaded.text_model.config.is_encoder_decoder
-        context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
-        if context is not None and asked > context:
-            raise PromptError(
-                f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
-                f"{asked}: more than the context of {context} tokens"
-                + (f"; {example_pictures} example pictures are part of it, so take fewer" if example_pictures else "")
-            )
 
     def _encode_pictures(
         self,
@@ -348,7 +289,45 @@ class TransformersEngine:
             cached_tokens=cached_tokens,
             latency_s=latency_s,
             label_scores=label_scores,
+            token_ids=tuple(tokens if end is None else tokens[: end + 1]),
         )
+
+    def tokens_of(self, text: str, *, ended: bool) -> list[int]:
+        """Return the tokens of an answer's text, with an end token behind them where it has ended."""
+        tokens: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False)
+        turn = self._loaded.wrapper.end_of_turn_id()
+        end = self._loaded.tokenizer.eos_token_id if turn is None else turn
+        return [*tokens, end] if ended and end is not None else tokens
+
+    def spell(self, token: int) -> str:
+        """Return a token as text, a control token by its name."""
+        text: str = self._loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return text or str(self._loaded.tokenizer.convert_ids_to_tokens(token))
+
+    @torch.inference_mode()
+    def next_token(self, post: PreparedPost, said: Sequence[int]) -> torch.Tensor:
+        """Return each token's log-probability behind a post's only request and the beginning of its answer.
+
+        Computed alone, over the whole prompt, greedily whatever the entry's decoding.
+
+        Args:
+            post: A post with one request.
+            said: Tokens of the answer so far.
+
+        Returns:
+            Natural logarithms, shape (vocabulary,).
+
+        Raises:
+            PromptError, ValueError: The request cannot be asked.
+        """
+        (encoded,) = self._encode_post(0, post)
+        if isinstance(encoded, Exception):
+            raise encoded
+        inputs = {
+            **self._to_device(stack([encoded], self._loaded.pad_token_id)),
+            **_encoded_pictures([encoded.picture_features]),
+        }
+        return self._labels.next_token(self._answering(inputs), inputs, said)
 
     def _to_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {
