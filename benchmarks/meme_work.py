@@ -73,11 +73,11 @@ def open_work(folder: Path, chosen: argparse.Namespace, run_id: str, *, engines:
 
 def prepared(run: Run) -> list[PreparedPost]:
     """Return all posts of a run, decoded and rendered, as its engine gets them."""
-    from mmsoc_ray.grid.run import _pipeline
+    from mmsoc_ray.grid.run import pipeline_of
     from mmsoc_ray.grid.stream import render
 
     (model,) = run.models
-    pipeline = _pipeline(run, model)
+    pipeline = pipeline_of(run, model)
     posts: list[PreparedPost] = []
     for unit in model.plan.units():
         rendered = render(pipeline, vars(unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,6 +67,7 @@ class TransformersEngine:
         *,
         threads: int | None = None,
         device: str | torch.device | None = None,
+        alone: bool = False,
     ) -> None:
         """Load the checkpoint.
 
@@ -74,6 +76,7 @@ class TransformersEngine:
             entry: The registry's entry: dtype, prompt template, whether it sees pictures, bound on a batch.
             threads: CPU threads of torch in this process; None leaves torch's choice.
             device: For example ``cuda:0``; None takes the first GPU, or the CPU.
+            alone: Compute each request by itself, as the library alone would: no batch, nothing shared.
 
         Raises:
             ConfigurationError: The folder is not there, has no safetensors, sees no pictures although the entry says
@@ -85,6 +88,9 @@ class TransformersEngine:
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
         self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        if alone:
+            self._entry = dataclasses.replace(entry, batch_tokens=1)
+            self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
         self._reader = RequestReader(self._loaded, entry.name)
         self._labels = LabelScorer(self._loaded)
         self._examples: dict[int, tuple[Picture, torch.Tensor]] = {}

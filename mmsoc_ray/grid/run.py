@@ -293,7 +293,7 @@ def _answer_model(
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
     with earlier_answers(run.root.uri, source, progress.note) as look_up:
-        pipeline = _pipeline(run, model)
+        pipeline = pipeline_of(run, model)
         if look_up is not None:
             pipeline = dataclasses.replace(pipeline, look_up=look_up)
             pass_over = functools.partial(take_over, pipeline)
@@ -306,7 +306,8 @@ def _answer_model(
         _stream_model(model, pipeline, [unit for unit in todo if unit.unit_id in left], progress, done)
 
 
-def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
+def pipeline_of(run: Run, model: PlannedModel) -> Pipeline:
+    """Return all that the tasks and actors of one of a run's models need to know."""
     from mmsoc_ray.grid.stream import Pipeline
 
     return Pipeline(
