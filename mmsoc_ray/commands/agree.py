@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from mmsoc_ray.commands.options import EndpointOption, OutputOption, split_run
-from mmsoc_ray.engines.agreement import MARGIN, beyond_rounding
 from mmsoc_ray.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,13 +44,15 @@ def agree(
     dtype: Annotated[str, typer.Option("--dtype", help="With --engines: precision of both.")] = "float32",
     margin: Annotated[
         float, typer.Option("--margin", min=0, help="Candidates no further apart (log-probability) may differ.")
-    ] = MARGIN,
+    ] = 1e-3,
     data: Annotated[str | None, typer.Option("--data", help="Prepared data instead of the grid's.")] = None,
     output: OutputOption = "mmsoc-output",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     s3_endpoint: EndpointOption = None,
 ) -> None:
     """Compare two runs, or two engines, answer by answer. Ends with 1 where rounding does not explain a difference."""
+    from mmsoc_ray.engines.agreement import beyond_rounding
+
     if engines is not None:
         if runs or grid is None:
             raise ConfigurationError("mmsoc agree --engines A,B takes --grid GRID and no runs.")
@@ -199,6 +200,8 @@ def _reference(answerer: Answerer) -> Any:
 
 
 def _show(agreement: Agreement, margin: float) -> None:
+    from mmsoc_ray.engines.agreement import beyond_rounding
+
     table = Table("setting", "task", "requests", "identical", "share", title=f"{agreement.one} and {agreement.other}")
     for (setting, task), asked in agreement.asked.items():
         same = agreement.same(setting, task)
@@ -216,6 +219,8 @@ def _show(agreement: Agreement, margin: float) -> None:
 
 
 def _content(agreement: Agreement, margin: float) -> dict[str, Any]:
+    from mmsoc_ray.engines.agreement import beyond_rounding
+
     cells = [
         {"setting": setting, "task": task, "requests": asked, "identical": agreement.same(setting, task)}
         for (setting, task), asked in agreement.asked.items()

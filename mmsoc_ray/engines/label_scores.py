@@ -76,15 +76,6 @@ class LabelScorer:
         ids: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False) if text else []
         return ids
 
-    def new_cache(self, requests: Sequence[EncodedRequest]) -> dict[str, Any]:
-        """Return the argument that lets ``generate`` leave keys and values of whole prompts behind, or nothing."""
-        plain = requests[0].token_inputs.keys() == {"input_ids", "attention_mask"}
-        if not (self._loaded.shares_prefixes and plain and any(request.label_tokens for request in requests)):
-            return {}
-        return {
-            "past_key_values": _library.DynamicCache(config=self._loaded.model.config.get_text_config(decoder=True))
-        }
-
     def scores(
         self, model: Any, inputs: Mapping[str, Any], requests: Sequence[EncodedRequest]
     ) -> list[LabelScores | None]:
@@ -94,7 +85,7 @@ class LabelScorer:
 
         Args:
             model: What answered.
-            inputs: What ``generate`` was given; its ``past_key_values``, if any, hold the prompts by now.
+            inputs: What ``generate`` was given, or prompts that were computed: their ``past_key_values`` hold them.
             requests: A request for each row.
         """
         asked = [list((request.label_tokens or {}).values()) for request in requests]

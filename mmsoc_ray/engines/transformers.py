@@ -16,16 +16,12 @@ from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, r
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
+from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.pictures import PictureEncoder, ReadRequest
+from mmsoc_ray.engines.protocol import Answer, PreparedPost, Request
 from mmsoc_ray.engines.reading import RequestReader
-from mmsoc_ray.engines.shared_prefix import (
-    Family,
-    continued_inputs,
-    find_families,
-    prefix_inputs,
-    select_rows,
-)
+from mmsoc_ray.engines.shared_prefix import Family, continued_inputs, find_families, prefix_inputs
 from mmsoc_ray.engines.versions import transformers_version
 from mmsoc_ray.models.entry import ModelEntry
 
@@ -92,8 +88,9 @@ class TransformersEngine:
             self._entry = dataclasses.replace(entry, batch_tokens=1)
             self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
         self._reader = RequestReader(self._loaded, entry.name)
+        self._pictures = PictureEncoder(self._loaded, self._to_device, recover_or_exit)
+        self._decoder = GreedyDecoder(self._loaded.model, self._loaded.end_token_ids)
         self._labels = LabelScorer(self._loaded)
-        self._examples: dict[int, tuple[Picture, torch.Tensor]] = {}
 
     @property
     def dtype(self) -> str:
@@ -107,12 +104,11 @@ class TransformersEngine:
 
     def _answer_together(self, first_index: int, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         encoded: list[EncodedRequest] = []
-        for post_index, post in enumerate(posts, start=first_index):
-            for request_index, result in enumerate(self._encode_post(post_index, post)):
-                if isinstance(result, EncodedRequest):
-                    encoded.append(result)
-                else:
-                    yield _failed(post_index, request_index, result)
+        for post_index, request_index, result in self._encode_posts(first_index, posts):
+            if isinstance(result, EncodedRequest):
+                encoded.append(result)
+            else:
+                yield _failed(post_index, request_index, result)
         families: list[Family] = []
         if self._loaded.shares_prefixes:
             families, encoded = find_families(encoded, self._loaded.image_token_id)
@@ -132,7 +128,8 @@ class TransformersEngine:
 
     def _answer_whole(self, requests: Sequence[EncodedRequest]) -> Iterator[Answer]:
         batch_tokens = self._entry.batch_tokens // self._entry.decoding.num_beams  # each beam is a row of the batch
-        for batch in pack([request.size for request in requests], batch_tokens):
+        sizes = [request.size(own_limit=self._computes(request)) for request in requests]
+        for batch in pack(sizes, batch_tokens):
             yield from run_in_halves(
                 [requests[position] for position in batch],
                 self._generate_whole,
@@ -140,29 +137,25 @@ class TransformersEngine:
                 recover_or_exit,
             )
 
-    def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[EncodedRequest | Exception]:
-        """Tokenise a post's requests; its picture is encoded once."""
-        own: dict[int, tuple[Picture, torch.Tensor]] = {}
-        self._reader.begin_post()
-        for request_index, request in enumerate(post.requests):
-            try:
-                token_inputs, picture_inputs = self._reader.read(request, post.image)
-                features = self._encode_pictures(request, post.image, picture_inputs, own)
-                if features:
-                    picture_inputs = {name: x for name, x in picture_inputs.items() if "pixel" not in name}
-                yield EncodedRequest(
-                    post_index,
-                    request_index,
-                    request.max_new_tokens,
-                    token_inputs,
-                    picture_inputs,
-                    features,
-                    self._label_tokens(request, token_inputs),
-                    tuple(map(id, request.example_pictures)),
-                )
-            except Exception as error:
-                recover_or_exit(error)
-                yield error
+    def _encode_posts(
+        self, first_index: int, posts: Sequence[PreparedPost]
+    ) -> Iterator[tuple[int, int, EncodedRequest | Exception]]:
+        """Tokenise the posts' requests and encode their pictures; yield each with its place, or why it cannot be."""
+        read: list[ReadRequest] = []
+        for post_index, post in enumerate(posts, start=first_index):
+            self._reader.begin_post()
+            for request_index, request in enumerate(post.requests):
+                try:
+                    tokens, pixels = self._reader.read(request, post.image)
+                    labels = self._label_tokens(request, tokens)
+                except Exception as error:
+                    recover_or_exit(error)
+                    yield post_index, request_index, error
+                else:
+                    read.append(ReadRequest(post_index, request_index, request, post.image, tokens, pixels, labels))
+        for one, features in zip(read, self._pictures.encode(read), strict=True):
+            result = features if isinstance(features, Exception) else _encoded(one, features)
+            yield one.post_index, one.request_index, result
 
     def _label_tokens(
         self, request: Request, token_inputs: dict[str, torch.Tensor]
@@ -173,92 +166,62 @@ class TransformersEngine:
         self._reader.check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
         return tokens
 
-    def _encode_pictures(
-        self,
-        request: Request,
-        picture: Picture | None,
-        inputs: dict[str, torch.Tensor],
-        own: dict[int, tuple[Picture, torch.Tensor]],
-    ) -> tuple[torch.Tensor, ...]:
-        """Return the features of a request's pictures, each encoded once; none where this architecture takes pixels."""
-        if not inputs or picture is None or not self._loaded.takes_encoded_pictures:
-            return ()
-        shown = (*request.example_pictures, picture)
-        if len(shown) > 1 and any(len(tensor) != len(shown) for tensor in inputs.values()):
-            return self._encode(inputs, len(shown))  # patches of all pictures along one axis
-        features = []
-        for place, pixels in enumerate(shown):
-            known = own if pixels is picture else self._examples
-            if id(pixels) not in known:
-                one = {name: x[place : place + 1] for name, x in inputs.items()} if len(shown) > 1 else inputs
-                encoded = self._encode(one, 1)
-                if not encoded:
-                    return ()
-                known[id(pixels)] = pixels, encoded[0]  # with the pixels, so that no other picture gets their id
-            features.append(known[id(pixels)][1])
-        return tuple(features)
-
-    @torch.inference_mode()
-    def _encode(self, picture_inputs: dict[str, torch.Tensor], pictures: int) -> tuple[torch.Tensor, ...]:
-        """Return each picture's features, or nothing where this architecture cannot be given them."""
-        model = self._loaded.model
-        outputs = model.base_model.get_image_features(**self._to_device(picture_inputs), return_dict=True)
-        features: Any = outputs.pooler_output
-        # Exactly one tensor for each picture, and nothing beside it that the language model would need.
-        beside = set(outputs.keys()) - {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
-        if beside or not isinstance(features, list | tuple) or len(features) != pictures:
-            self._loaded.takes_encoded_pictures = False
-            return ()
-        return tuple(features)
-
     @torch.inference_mode()
     def _continue_prefixes(self, families: Sequence[Family]) -> list[list[Answer]]:
         """Compute the families' prefixes in one pass, then answer all requests from there; answers by family."""
         started = time.perf_counter()
         pad = self._loaded.pad_token_id
         prefixes = prefix_inputs(families, pad)
-        prefilled = self._loaded.model.generate(
-            **self._to_device(prefixes),
-            **_encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families),
-            generation_config=self._loaded.greedy(max_new_tokens=1, with_cache=True),
-        )
+        shown = _encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families)
+        prefix = self._decoder.compute(self._to_device(prefixes), shown).inputs["past_key_values"]
         requests = [(row, request) for row, family in enumerate(families) for request in family.requests]
         suffixes = [request.token_inputs["input_ids"][:, families[row].prefix_tokens :] for row, request in requests]
         width = prefixes["input_ids"].shape[1]
         sizes = [
-            BatchSize(request.max_new_tokens, width + suffix.shape[1], request.max_new_tokens)
+            BatchSize((), width + suffix.shape[1], request.max_new_tokens)
             for (_, request), suffix in zip(requests, suffixes, strict=True)
         ]
         answers: list[list[Answer]] = [[] for _ in families]
         for batch in pack(sizes, self._entry.batch_tokens):
             rows = [requests[position][0] for position in batch]
+            asked = [requests[position][1] for position in batch]
             inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)
-            given = {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)}
             behind = _encoded_pictures(
                 request.picture_features[families[row].prefix_pictures :]
-                for row, request in (requests[position] for position in batch)
+                for row, request in zip(rows, asked, strict=True)
             )
-            new_tokens = self._generate({**given, **behind}, sizes[batch[0]].new_tokens)
-            scores = self._labels.scores(self._loaded.model, given, [requests[position][1] for position in batch])
-            latency_s = time.perf_counter() - started
-            for position, row, tokens, of_labels in zip(batch, rows, new_tokens, scores, strict=True):
-                request = requests[position][1]
+            room = inputs["input_ids"].shape[1] - width + max(request.max_new_tokens for request in asked)
+            prompts = self._decoder.compute(self._to_device(inputs), behind, select_rows(prefix, rows, room))
+            for row, request, said, scores in zip(rows, asked, *self._say(prompts, asked), strict=True):
                 again = 0 if request is families[row].requests[0] else families[row].prefix_tokens
-                answers[row].append(self._finish(request, tokens, of_labels, latency_s, cached_tokens=again))
+                latency_s = time.perf_counter() - started
+                answers[row].append(self._finish(request, said, scores, latency_s, cached_tokens=again))
         return answers
+
+    def _computes(self, request: EncodedRequest) -> bool:
+        """Whether a request is answered by ``GreedyDecoder``; by the library's ``generate`` otherwise."""
+        return self._loaded.shares_prefixes and request.is_plain
+
+    def _say(
+        self, prompts: Prompts, requests: Sequence[EncodedRequest]
+    ) -> tuple[list[list[int]], list[dict[str, float] | None]]:
+        """Return the answers to computed prompts, and the scores of their labels."""
+        scores = self._labels.scores(self._loaded.model, prompts.inputs, requests)
+        return self._decoder.answer(prompts, [request.max_new_tokens for request in requests]), scores
 
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
         started = time.perf_counter()
-        inputs = {
-            **self._to_device(stack(requests, self._loaded.pad_token_id)),
-            **_encoded_pictures(request.picture_features for request in requests),
-        }
-        inputs |= self._labels.new_cache(requests)
-        new_tokens = self._generate(inputs, requests[0].max_new_tokens)
-        scores = self._labels.scores(self._answering(inputs), inputs, requests)
+        inputs: dict[str, Any] = self._to_device(stack(requests, self._loaded.pad_token_id))
+        pictures = _encoded_pictures(request.picture_features for request in requests)
+        if self._computes(requests[0]):
+            said, scores = self._say(self._decoder.compute(inputs, pictures), requests)
+        else:
+            inputs |= pictures
+            said = self._generate(inputs, requests[0].max_new_tokens)
+            scores = self._labels.scores(self._answering(inputs), inputs, requests)
         latency_s = time.perf_counter() - started
-        return [self._finish(*answered, latency_s) for answered in zip(requests, new_tokens, scores, strict=True)]
+        return [self._finish(*answered, latency_s) for answered in zip(requests, said, scores, strict=True)]
 
     def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
         prompt_tokens = inputs["input_ids"].shape[1]
@@ -326,7 +289,7 @@ class TransformersEngine:
         Raises:
             PromptError, ValueError: The request cannot be asked.
         """
-        (encoded,) = self._encode_post(0, post)
+        ((_, _, encoded),) = self._encode_posts(0, [post])
         if isinstance(encoded, Exception):
             raise encoded
         inputs = {
@@ -340,6 +303,21 @@ class TransformersEngine:
             name: tensor.to(self._device, DTYPES[self._dtype] if tensor.is_floating_point() else None)
             for name, tensor in inputs.items()
         }
+
+
+def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...]) -> EncodedRequest:
+    """Return a request with the features of its pictures in place of their pixels, where there are any."""
+    pixels = {name: x for name, x in read.picture_inputs.items() if not features or "pixel" not in name}
+    return EncodedRequest(
+        read.post_index,
+        read.request_index,
+        read.request.max_new_tokens,
+        read.token_inputs,
+        pixels,
+        features,
+        read.label_tokens,
+        tuple(map(id, read.request.example_pictures)),
+    )
 
 
 def _encoded_pictures(rows: Iterable[tuple[torch.Tensor, ...]]) -> dict[str, Any]:
