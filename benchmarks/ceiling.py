@@ -13,23 +13,30 @@ unit until the predictions were sealed. That of the raw engines is the sum of wh
 before, start-up, is printed apart: Ray, processes, imports, weights; the first units are read meanwhile, which would
 take the printed seconds if it were counted. Each pair is a run and the raw engines, their order changing; the median of
 the pairs' ratios is held against the bound, 0.95.
+
+Where engines fill all cores of a CPU, a second ratio says what would come out on a machine with no other work: seconds
+of CPU that the raw engines take, over those of all processes of the run, Ray's own included, in its measured time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import meme_work
+import numpy as np
+import psutil
 
 BOUND = 0.95
 
@@ -44,9 +51,10 @@ class Measured:
         prompt_tokens: Tokens of the prompts.
         seconds: What the engines had for it on average.
         start_s: Until the first engine began.
-        outputs: What was said, by identity.
         spread_s: Between the first and the last engine to begin (a run) or to end (raw engines).
         rate: Requests per second.
+        outputs: What was said, by identity.
+        cpu_s: Seconds of CPU: of all of a run's processes in ``seconds``, of the raw engines' while they answer.
     """
 
     requests: int
@@ -57,14 +65,47 @@ class Measured:
     spread_s: float
     rate: float
     outputs: dict[tuple[str, str], str | None]
+    cpu_s: float
 
     def __str__(self) -> str:
         """One line with absolute figures."""
         each = self.rate / self.requests
         return (
             f"{self.rate:.3f} requests/s, {self.new_tokens * each:.1f} new and {self.prompt_tokens * each:.0f} prompt "
-            f"tokens/s, {self.seconds:.1f} s; start-up {self.start_s:.1f} s, engines apart by {self.spread_s:.1f} s"
+            f"tokens/s, {self.seconds:.1f} s, {self.cpu_s:.1f} s of CPU; start-up {self.start_s:.1f} s, engines apart by "
+            f"{self.spread_s:.1f} s"
         )
+
+
+class CpuMeter:
+    """Notes once a second how much CPU this process and all below it have had."""
+
+    def __init__(self) -> None:
+        self._notes: list[tuple[float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._last: dict[int, float] = {}
+
+    def __enter__(self) -> CpuMeter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def at(self, moment: float) -> float:
+        """Return the seconds of CPU until a moment (seconds since the epoch), between notes in proportion."""
+        return float(np.interp(moment, *zip(*self._notes, strict=True)))
+
+    def _watch(self) -> None:
+        this = psutil.Process()
+        while not self._ended.wait(1.0):
+            for process in (this, *this.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    times = process.cpu_times()
+                    self._last[process.pid] = times.user + times.system  # stays when the process has ended
+            self._notes.append((time.time(), sum(self._last.values())))
 
 
 def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measured:
@@ -76,7 +117,7 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
 
     run = meme_work.open_work(folder, chosen, f"ceiling-{number}-{os.getpid()}", engines=chosen.engines)
     started = time.time()
-    with RunProgress() as progress:
+    with RunProgress() as progress, CpuMeter() as meter:
         result = execute(run, progress, reuse=ReusePolicy.none)
     if result.incomplete or not result.sealed:
         raise SystemExit("the run lacks predictions")
@@ -97,6 +138,7 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         max(begun) - min(begun),
         len(rows) / seconds,
         {(row["post_key"], row["task"]): row["output"] for row in rows},
+        meter.at(sealed) - meter.at(statistics.mean(begun)),
     )
 
 
@@ -140,6 +182,7 @@ def measure_raw(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         max(seconds) - min(seconds),
         sum(len(share["answers"]) / share["seconds"] for share in found),
         {(post_key, task): answer.output for post_key, task, answer in answers},
+        sum(share["cpu_s"] for share in found),
     )
 
 
@@ -148,11 +191,11 @@ def _answer_share(folder: Path, chosen: argparse.Namespace, share: int, loaded: 
     posts = meme_work.prepared(run)[share :: chosen.engines]
     engine = meme_work.open_alone(run, meme_work.threads_of(chosen))
     loaded.wait()
-    begun = time.monotonic()
+    begun, on_cpu = time.monotonic(), time.process_time()
     answers = list(engine.answer(posts))
-    seconds = time.monotonic() - begun
+    seconds, cpu_s = time.monotonic() - begun, time.process_time() - on_cpu
     said = [(posts[a.post_index].post_key, posts[a.post_index].requests[a.request_index].task, a) for a in answers]
-    results.put({"answers": said, "seconds": seconds, "begun": begun})
+    results.put({"answers": said, "seconds": seconds, "begun": begun, "cpu_s": cpu_s})
 
 
 def _refuse_failed(errors: Any) -> None:
@@ -176,7 +219,7 @@ def main() -> int:
         print(f"{chosen.posts} memes x {len(meme_work.TASKS)} tasks, {chosen.model}, {chosen.engines} x ", end="")
         print(f"{chosen.engine} of {meme_work.threads_of(chosen)} threads", flush=True)
         meme_work.open_work(folder, chosen, "raw", engines=chosen.engines)  # data and weights, once
-        ratios = []
+        ratios, by_cpu = [], []
         for number in range(chosen.pairs):
             ways = (measure_run, measure_raw) if number % 2 == 0 else (measure_raw, measure_run)
             found = {way: way(folder, chosen, number) for way in ways}
@@ -185,6 +228,9 @@ def main() -> int:
             same = sum(run.outputs[place] == output for place, output in raw.outputs.items())
             print(f"pair {number}: ratio {ratios[-1]:.3f}; {same} of {len(raw.outputs)} answers are the same")
             print(f"  run {run}\n  raw {raw}", flush=True)
+            by_cpu.append(raw.cpu_s / run.cpu_s)
+    if several:
+        print(f"by seconds of CPU: median ratio {statistics.median(by_cpu):.3f}, each {[round(r, 3) for r in by_cpu]}")
     median = statistics.median(ratios)
     print(f"median ratio {median:.3f} (from {min(ratios):.3f} to {max(ratios):.3f}; bound {BOUND})")
     return 0 if median >= BOUND else 1

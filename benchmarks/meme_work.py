@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import platform
 import sys
@@ -40,6 +41,11 @@ def options(doc: str | None, *, posts: int) -> argparse.ArgumentParser:
         "--model", default="demo-llava", help=f"demo-llava, a checkpoint folder, or {RANDOM_7B} (14 GB, for a GPU)"
     )
     parser.add_argument("--tokenizer", type=Path, help=f"checkpoint whose tokenizer {RANDOM_7B} gets; else the demo's")
+    parser.add_argument(
+        "--picture-pixels",
+        type=int,
+        help="side to which demo-llava squeezes pictures, instead of 112: 224 gives 257 tokens",
+    )
     parser.add_argument("--posts", type=int, default=posts, help="memes, each with five requests")
     parser.add_argument("--posts-per-unit", type=int, default=20)
     parser.add_argument("--new-tokens", type=int, help="limit of every answer, instead of the demo grid's limits")
@@ -113,6 +119,14 @@ def machine() -> str:
     return f"machine: {about}; Python {platform.python_version()}, {versions}"
 
 
+def cpu_clock(chosen: argparse.Namespace) -> bool:
+    """Whether time is counted in seconds of this process's CPU, which other work on the machine takes none of.
+
+    Not on a GPU, and not where the engine computes in another process.
+    """
+    return chosen.engine == "transformers" and not has_gpu()
+
+
 def has_gpu() -> bool:
     """Whether the engines compute on a GPU."""
     import torch
@@ -174,7 +188,9 @@ def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
     }
     if chosen.batch_tokens:
         model["batch_tokens"] = chosen.batch_tokens
-    if chosen.model != "demo-llava":
+    if chosen.picture_pixels:
+        model["checkpoint"] = str(_with_larger_pictures(folder, chosen.picture_pixels))
+    elif chosen.model != "demo-llava":
         model["checkpoint"] = str(_random_7b(folder, chosen) if chosen.model == RANDOM_7B else Path(chosen.model))
     grid = {
         "name": "memes",
@@ -186,6 +202,27 @@ def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
     file = folder / "grid.yaml"
     file.write_text(yaml.safe_dump(grid, sort_keys=False))
     return file
+
+
+def _with_larger_pictures(folder: Path, pixels: int) -> Path:
+    """Return the demo's checkpoint with another side of its pictures; the weights are the same files."""
+    from mmsoc_ray.models.dinov2 import PATCH_SIZE
+
+    source, saved = _demo_checkpoint(), folder / f"demo-llava-{pixels}"
+    if saved.is_dir():
+        return saved
+    saved.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.name not in ("config.json", "processor_config.json"):
+            (saved / file.name).symlink_to(file)
+    processor = json.loads((source / "processor_config.json").read_text())
+    square = {"height": pixels, "width": pixels}
+    processor["image_processor"].update(size=square, crop_size=square)
+    config = json.loads((source / "config.json").read_text())
+    config["image_seq_length"] = (pixels // PATCH_SIZE) ** 2 + 1
+    (saved / "processor_config.json").write_text(json.dumps(processor))
+    (saved / "config.json").write_text(json.dumps(config))
+    return saved
 
 
 def _random_7b(folder: Path, chosen: argparse.Namespace) -> Path:

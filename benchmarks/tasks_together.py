@@ -9,6 +9,9 @@ starts: its caches are on and know nothing of the memes. Start-up (process, impo
 samples (memes with all their tasks) per second both ways, their ratio for each round, and how many answers agree: those
 that do not are listed with the margin between the two candidates at the first diverging token, as a float32 reference
 finds it. Bound: 2.5 for transformers.
+
+On a CPU, transformers' seconds are those of the engine's process on a CPU, so that other work on the machine does not
+decide; the seconds of the wall clock stand beside them.
 """
 
 from __future__ import annotations
@@ -36,13 +39,15 @@ class Measured:
     """What one engine did.
 
     Attributes:
-        seconds: From the first request to the last answer.
+        seconds: From the first request to the last answer; see ``meme_work.cpu_clock``.
+        wall_s: The same by the wall clock.
         start_s: Process, imports and weights.
         tokens: Tokens of prompts, of these taken from a cache, and generated.
         answers: All of them.
     """
 
     seconds: float
+    wall_s: float
     start_s: float
     tokens: tuple[int, int, int]
     answers: list[Any]
@@ -53,26 +58,26 @@ class Measured:
         return (
             f"{self.seconds:.1f} s ({len(self.answers) / self.seconds:.2f} requests/s, {new / self.seconds:.1f} new "
             f"and {prompt / self.seconds:.0f} prompt tokens/s, {cached / max(prompt, 1):.0%} of these cached; "
-            f"start-up {self.start_s:.1f} s)"
+            f"wall clock {self.wall_s:.1f} s, start-up {self.start_s:.1f} s)"
         )
 
 
 def measure(folder: Path, chosen: argparse.Namespace, tasks: tuple[str, ...]) -> Measured:
     """Answer all posts' requests of some tasks with a new engine; runs in a process of its own."""
-    started = time.monotonic()
     posts = _asked(folder, chosen, tasks)
     loading = time.monotonic()
     engine = meme_work.open_alone(_work(folder, chosen), meme_work.threads_of(chosen))
     start_s = time.monotonic() - loading
     list(engine.answer([_noise(post, seed) for seed, post in enumerate(posts[:2])]))
-    started = time.monotonic()
+    started, on_cpu = time.monotonic(), time.process_time()
     answers = list(engine.answer(posts))
-    seconds = time.monotonic() - started
+    wall_s, cpu_s = time.monotonic() - started, time.process_time() - on_cpu
     tokens = tuple(sum(getattr(a, f"{kind}_tokens") for a in answers) for kind in ("prompt", "cached", "output"))
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
-    return Measured(seconds, start_s, tokens, answers)  # type: ignore[arg-type]
+    seconds = cpu_s if meme_work.cpu_clock(chosen) else wall_s
+    return Measured(seconds, wall_s, start_s, tokens, answers)  # type: ignore[arg-type]
 
 
 def _work(folder: Path, chosen: argparse.Namespace) -> Any:
@@ -144,7 +149,8 @@ def main() -> int:
             apart_s = sum(measured.seconds for measured in apart)
             ratios.append(apart_s / together.seconds)
             print(f"round {number}: together {chosen.posts / together.seconds:.3f} samples/s, ", end="")
-            print(f"apart {chosen.posts / apart_s:.3f} samples/s, ratio {ratios[-1]:.2f}")
+            print(f"apart {chosen.posts / apart_s:.3f} samples/s, ratio {ratios[-1]:.2f}", end="")
+            print(f" (wall clock {sum(measured.wall_s for measured in apart) / together.wall_s:.2f})")
             print(f"  together {together}")
             for task, measured in zip(tasks, apart, strict=True):
                 print(f"  {task} {measured}", flush=True)
