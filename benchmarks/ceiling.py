@@ -72,8 +72,8 @@ class Measured:
         each = self.rate / self.requests
         return (
             f"{self.rate:.3f} requests/s, {self.new_tokens * each:.1f} new and {self.prompt_tokens * each:.0f} prompt "
-            f"tokens/s, {self.seconds:.1f} s, {self.cpu_s:.1f} s of CPU; start-up {self.start_s:.1f} s, engines apart by "
-            f"{self.spread_s:.1f} s"
+            f"tokens/s, {self.seconds:.1f} s, {self.cpu_s:.1f} s of CPU; start-up {self.start_s:.1f} s, engines apart "
+            f"by {self.spread_s:.1f} s"
         )
 
 
