@@ -194,6 +194,7 @@ def _answer_share(folder: Path, chosen: argparse.Namespace, share: int, loaded: 
     begun, on_cpu = time.monotonic(), time.process_time()
     answers = list(engine.answer(posts))
     seconds, cpu_s = time.monotonic() - begun, time.process_time() - on_cpu
+    meme_work.close(engine)
     said = [(posts[a.post_index].post_key, posts[a.post_index].requests[a.request_index].task, a) for a in answers]
     results.put({"answers": said, "seconds": seconds, "begun": begun, "cpu_s": cpu_s})
 

@@ -103,6 +103,11 @@ def open_alone(run: Run, threads: int | None) -> Any:
     return open_engine(entry, resolve_checkpoint(entry), threads=threads)
 
 
+def close(engine: Any) -> None:
+    """End an engine's processes, where it has some."""
+    getattr(engine, "close", lambda: None)()
+
+
 def threads_of(chosen: argparse.Namespace) -> int:
     """Return how many CPU threads an engine computes with."""
     return chosen.threads or (1 if chosen.engine == "transformers" else os.cpu_count() or 1)

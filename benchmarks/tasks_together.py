@@ -73,6 +73,7 @@ def measure(folder: Path, chosen: argparse.Namespace, tasks: tuple[str, ...]) ->
     answers = list(engine.answer(posts))
     wall_s, cpu_s = time.monotonic() - started, time.process_time() - on_cpu
     tokens = tuple(sum(getattr(a, f"{kind}_tokens") for a in answers) for kind in ("prompt", "cached", "output"))
+    meme_work.close(engine)
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")

@@ -19,7 +19,7 @@ from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.pictures import PictureEncoder, ReadRequest
-from mmsoc_ray.engines.protocol import Answer, PreparedPost, Request
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, PreparedPost, Request
 from mmsoc_ray.engines.reading import RequestReader
 from mmsoc_ray.engines.shared_prefix import Family, continued_inputs, find_families, prefix_inputs
 from mmsoc_ray.engines.versions import transformers_version
@@ -31,18 +31,17 @@ POSTS_AT_ONCE = 64
 EXAMPLES_AT_ONCE = 256
 """So many example pictures, counted in every request that shows them, are held at a time; one post may have more."""
 
-ERROR_CHARACTERS = 500
-
 
 class TransformersEngine:
-    """Answers with ``generate`` of the transformers library, in batches of similar length within one call.
+    """Answers with the transformers library, in batches of similar length within one call.
 
     Decodes as the entry says (greedy by default), whatever the checkpoint's own generation settings say (sampling,
     repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
     common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
     picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
-    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Other architectures get pixels
-    and prompt whole with every request.
+    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Such requests are continued
+    together, whatever the limits of their answers (``greedy``). Other architectures get pixels and prompt whole with
+    every request, and the library's ``generate``.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see

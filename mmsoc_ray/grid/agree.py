@@ -212,7 +212,9 @@ def _ask(name: str, entry: ModelEntry, posts: Sequence[PreparedPost]) -> list[An
     else:
         engine_name: EngineName = "vllm" if name == "vllm" else "transformers"
         engine = open_engine(dataclasses.replace(entry, engine=engine_name), checkpoint)
-    return list(engine.answer(posts))
+    answers = list(engine.answer(posts))
+    getattr(engine, "close", lambda: None)()  # vLLM's processes would outlive this one
+    return answers
 
 
 def prepared_posts(plan: GridPlan, model: ModelPlan, data: Storage) -> list[PreparedPost]:

@@ -213,7 +213,8 @@ def _plan_model(
     offers: Mapping[str, tuple[str, ...]],
     limit: int | None,
 ) -> ModelPlan:
-    entry = _entry(name, choice)
+    resources = choice.resources or grid.defaults.resources
+    entry = _entry(name, choice, gpus=resources.gpus)
     settings = choice.settings or tuple(s for s in grid.defaults.settings if can_answer(entry, s))
     if not settings:
         raise ConfigurationError(
@@ -247,7 +248,7 @@ def _plan_model(
     for question in questions:
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
-    return ModelPlan(entry, choice.resources or grid.defaults.resources, questions, datasets, fit, limit)
+    return ModelPlan(entry, resources, questions, datasets, fit, limit)
 
 
 def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:
@@ -266,7 +267,8 @@ def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest
         )
 
 
-def _entry(name: str, choice: ModelChoice) -> ModelEntry:
+def _entry(name: str, choice: ModelChoice, *, gpus: float) -> ModelEntry:
+    """Return a model as the grid wants it; vLLM answers where the grid says so, or has GPUs for a model that it can."""
     if choice.checkpoint is None and name not in model_names():
         entry = served_entry(name)
     elif choice.checkpoint is None:
@@ -280,6 +282,10 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
         if (value := getattr(choice, field)) is not None
     }
+    if choice.engine is None and entry.engine == "vllm" and not gpus:
+        overrides["engine"] = "transformers"
+    if choice.vllm is not None:
+        overrides["vllm"] = dataclasses.replace(entry.vllm, **choice.vllm.model_dump(exclude_none=True))
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)

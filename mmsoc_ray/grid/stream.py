@@ -50,8 +50,11 @@ SINK_CPUS = 0.1
 STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, EngineBrokenError)
 """What a pipeline raises when a task or an actor fails for good."""
 
-UNITS_IN_FLIGHT = 2
-"""Units queued at an actor: one answered, one waiting, so that the engine never waits for the next."""
+UNITS_AT_ONCE = {"vllm": 4}
+"""Units that an engine is asked about at a time; where it says nothing, one. A continuous engine is kept full by
+several, and finishes each as its last answer comes."""
+UNITS_WAITING = 1
+"""Units queued at an actor beside those, so that the engine never waits for the next."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
@@ -140,7 +143,7 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
 
 def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
     rows = [dataclasses.asdict(unit) for unit in units]
-    resources = pipeline.resources
+    resources, at_once = pipeline.resources, UNITS_AT_ONCE.get(pipeline.answerer.entry.engine, 1)
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
     with warnings.catch_warnings():
@@ -150,7 +153,10 @@ def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.d
             fn_constructor_args=(pipeline,),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(
-                size=min(resources.actors, len(units)), max_tasks_in_flight_per_actor=UNITS_IN_FLIGHT
+                size=min(resources.actors, len(units)),
+                max_tasks_in_flight_per_actor=at_once + UNITS_WAITING,
+                max_concurrent_calls_per_actor=at_once,
+                enable_true_multi_threading=at_once > 1,
             ),
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,

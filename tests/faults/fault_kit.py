@@ -81,10 +81,15 @@ class Job:
         files = root.list_files(f"runs/{RUN_ID}")
         return {path: root.read(path) for path in files if "/predictions/" in path}
 
-    def answers(self) -> dict[str, dict[str, Any]]:
-        """Return what stands for each post, by its sample id, without what tells one run from another."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all predictions, without what tells one run from another."""
         rows = pa.concat_tables(pq.read_table(pa.BufferReader(content)) for content in self.units().values())
-        kept = rows.drop_columns(["created_at", "latency_s"]).to_pylist()
+        found: list[dict[str, Any]] = rows.drop_columns(["created_at", "latency_s"]).to_pylist()
+        return found
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """Return what stands for each post, by its sample id."""
+        kept = self.rows()
         assert len({row["sample_id"] for row in kept}) == len(kept), "a post stands twice"
         return {row["sample_id"]: row for row in kept}
 
