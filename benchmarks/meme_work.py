@@ -51,6 +51,8 @@ def options(doc: str | None, *, posts: int) -> argparse.ArgumentParser:
     parser.add_argument("--new-tokens", type=int, help="limit of every answer, instead of the demo grid's limits")
     parser.add_argument("--batch-tokens", type=int, help="bound on a batch's padded tokens, else the model's own")
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--cache-gb", type=int, help="vllm on a CPU: memory for keys and values, in GiB")
+    parser.add_argument("--memory-share", type=float, help="vllm on a GPU: share of its memory that it takes")
     parser.add_argument("--threads", type=int, help="CPU threads of an engine; one, or all for vllm")
     parser.add_argument("--folder", type=Path, help="where data, runs and random weights go; else a temporary folder")
     return parser
@@ -191,6 +193,9 @@ def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
         "settings": ["zero_shot"],
         "resources": {"actors": engines, "threads": threads_of(chosen), "gpus": gpus},
     }
+    limits = {"cpu_cache_gb": chosen.cache_gb, "memory_share": chosen.memory_share}
+    if any(limits.values()):
+        model["vllm"] = {name: limit for name, limit in limits.items() if limit}
     if chosen.batch_tokens:
         model["batch_tokens"] = chosen.batch_tokens
     if chosen.picture_pixels:

@@ -1,7 +1,8 @@
 """Five tasks on each picture asked together, over five runs of one task each.
 
     python benchmarks/tasks_together.py                                     # the demo's model, transformers
-    python benchmarks/tasks_together.py --engine vllm
+    python benchmarks/tasks_together.py --engine vllm --posts 200 --cache-gb 1     # a cache smaller than the posts
+    python benchmarks/tasks_together.py --engine vllm --posts 200 --cache-gb 3     # one that holds them all
     python benchmarks/tasks_together.py --model llava-7b-random --posts 500                        # on a GPU
 
 Every run has an engine of its own, from a new process, which has answered two pictures of noise before the clock
