@@ -184,6 +184,7 @@ class VllmEngine:
             cached_tokens=served.cached_tokens,
             latency_s=time.perf_counter() - started,
             label_scores=scores,
+            token_ids=tuple(served.tokens),
         )
 
     def _prompt(self, request: Request, text: str, own: _Shown | None) -> dict[str, Any]:
