@@ -161,25 +161,24 @@ class RankingStatistic:
         self._order = None if (np.diff(order) == 1).all() else order
         self._positive = truth[order].astype(np.int64)
         falling = scores[order]
-        starts = np.flatnonzero(np.append(True, falling[1:] != falling[:-1])) if len(falling) else np.zeros(0, int)
-        self._starts = None if len(starts) == len(falling) else starts
+        ends = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) if len(falling) else np.zeros(0, int)
+        self._ends = None if len(ends) == len(falling) else ends
 
     def __call__(self, weights: Counts) -> dict[str, Floats]:
         """Map weights of shape (resamples, posts) to values of shape (resamples,)."""
         ordered = weights if self._order is None else weights[:, self._order]
-        positives = ordered * self._positive
-        negatives = ordered - positives
-        if self._starts is not None:
-            positives = np.add.reduceat(positives, self._starts, axis=1)
-            negatives = np.add.reduceat(negatives, self._starts, axis=1)
-        found, false = positives.cumsum(axis=1), negatives.cumsum(axis=1)
-        all_positive, all_negative = positives.sum(axis=1), negatives.sum(axis=1)
+        positives, posts = ordered * self._positive, ordered
+        found, seen = positives.cumsum(axis=1), posts.cumsum(axis=1)
+        if self._ends is not None:  # posts of one score come together
+            found, seen = found.take(self._ends, axis=1), seen.take(self._ends, axis=1)
+            positives, posts = np.diff(found, axis=1, prepend=0), np.diff(seen, axis=1, prepend=0)
+        all_positive, all_posts = positives.sum(axis=1), posts.sum(axis=1)
         # Twice the area, so that the halves of ties stay integers.
-        above = (negatives * (2 * found - positives)).sum(axis=1)
-        precision = found / np.maximum(found + false, 1)
+        above = ((posts - positives) * (2 * found - positives)).sum(axis=1)
+        precision = found.astype(np.float64) / np.maximum(seen, 1).astype(np.float64)  # dividing integers is slow
         return {
-            "auroc": divide(above, 2 * all_positive * all_negative, np.nan),
-            "average_precision": divide((positives * precision).sum(axis=1), all_positive, np.nan),
+            "auroc": divide(above, 2 * all_positive * (all_posts - all_positive), np.nan),
+            "average_precision": divide((positives.astype(np.float64) * precision).sum(axis=1), all_positive, np.nan),
         }
 
 
