@@ -50,21 +50,7 @@ TOLERANCE = 1e-12
 """Sums of a million terms in another order differ in their last digits."""
 
 FRAMES = ("{}", "{}.", "'{}'", "{}", "The answer is {}.", "I think it is {} because of the {}.", "{}, as the {} shows.")
-WORDS = (
-    "cat",
-    "dog",
-    "man",
-    "dragon",
-    "office",
-    "bus",
-    "exam",
-    "garden",
-    "screen",
-    "letter",
-    "coffee",
-    "train",
-    "song",
-)
+WORDS = ("cat", "dog", "man", "dragon", "office", "bus", "exam", "garden", "screen", "letter", "coffee", "song")
 
 
 def answers(task: Task, rng: random.Random) -> Iterator[tuple[list[str], str | None]]:
@@ -73,9 +59,8 @@ def answers(task: Task, rng: random.Random) -> Iterator[tuple[list[str], str | N
     while True:
         if task.kind == "tagging":
             reference = rng.sample(task.vocabulary, rng.randint(1, 4))
-            said = ", ".join(
-                (*rng.sample(tags, rng.randint(0, 3)), *rng.sample(WORDS, rng.randint(1, 2)), reference[0])
-            )
+            guesses = (*rng.sample(tags, rng.randint(0, 3)), *rng.sample(WORDS, rng.randint(1, 2)))
+            said = ", ".join((*guesses, reference[0]))
         else:
             reference = [rng.choice(task.labels)]
             label = reference[0] if rng.random() < 0.6 else rng.choice(task.labels)
@@ -87,7 +72,8 @@ def answers(task: Task, rng: random.Random) -> Iterator[tuple[list[str], str | N
 
 def write_cell(root: Storage, task: Task, posts: int) -> CellJob:
     """Write the units of one cell as a run does; return the work of aggregating it."""
-    rng, drawn = random.Random(f"{task.name} {posts}"), answers(task, random.Random(task.name))
+    rng = random.Random(task.name)  # noqa: S311  (data, not secrets)
+    drawn = answers(task, rng)
     cell = Cell("made-up", "none", "zero_shot", task.name, f"posts_{task.name}", "test")
     files = []
     for start in range(0, posts, POSTS_PER_UNIT):
@@ -104,13 +90,12 @@ def _row(cell: Cell, task: Task, at: int, drawn: tuple[list[str], str | None], r
         positive = min(1.0, max(0.0, rng.gauss(0.6 if reference[0] == task.positive else 0.4, 0.25)))
         scores = {label: positive if label == task.positive else 1 - positive for label in task.labels}
     key = f"{cell.dataset}/test/{at:07d}"
-    return {
-        **{name: getattr(cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")},
-        **{"run_id": "million", "unit_id": f"{at // POSTS_PER_UNIT}", "post_key": key, "sample_id": f"{at:07d}"},
-        **{"round": 0, "row_key": f"{rng.getrandbits(256):064x}", "prompt": task.prompt, "reference": reference},
-        **{"output": output, "label_scores": scores, "score": scores[task.positive] if scores else None},
-        **{"error": "RuntimeError: lost" if output is None else None, "output_tokens": len((output or "").split())},
-    }
+    row = {name: getattr(cell, name) for name in ("model", "adapter", "setting", "task", "dataset", "split")}
+    row |= {"run_id": "million", "unit_id": f"{at // POSTS_PER_UNIT}", "post_key": key, "sample_id": f"{at:07d}"}
+    row |= {"round": 0, "row_key": f"{rng.getrandbits(256):064x}", "prompt": task.prompt, "reference": reference}
+    row |= {"output": output, "label_scores": scores, "score": scores[task.positive or ""] if scores else None}
+    error = "RuntimeError: lost" if output is None else None
+    return {**row, "error": error, "output_tokens": len((output or "").split())}
 
 
 def aggregate(root: Storage, jobs: list[CellJob]) -> tuple[list[CellResult], dict[str, float]]:
@@ -209,7 +194,7 @@ def _tags_by_scikit_learn(task: Task, references: list[list[str]], parsed: list[
 
 def largest_difference(results: list[CellResult], check: Callable[[str], dict[str, float]]) -> tuple[float, int]:
     """Compare every shared metric; return the largest absolute difference and the number of metrics compared."""
-    differences = {}
+    differences: dict[tuple[str, str], float] = {}
     for result in results:
         values = {row.metric: row.value for row in result.rows}
         expected = check(result.cell.task)
