@@ -31,8 +31,8 @@ class PeerData:
     """One set of requests.
 
     Attributes:
-        folder: Holds ``shards`` and ``grid-<dtype>.yaml`` for mmsoc_ray, ``posts.parquet`` and a folder of tasks for each
-            peer.
+        folder: Holds ``shards`` and ``grid-<dtype>.yaml`` for mmsoc_ray, ``posts.parquet`` and a folder of tasks
+            for each peer.
         checkpoint: The model's folder.
         prompts: What is asked, without the model's own frame, of each sample and task.
     """
