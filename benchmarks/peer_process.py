@@ -24,6 +24,7 @@ class Ended:
         status: Exit status; negative where a signal ended it.
         started: When it was started, seconds since the epoch.
         seconds: From start to end, or to the kill.
+        cpu_s: Seconds of all cores that its tree took, as far as seen: unlike seconds, other work hardly changes it.
         rss: Largest sum of the resident memory over its tree, in bytes. Pages that processes share count in each.
         pss: Largest sum of the proportional memory over its tree: shared pages count once.
         log: What it wrote to its two outputs.
@@ -32,6 +33,7 @@ class Ended:
     status: int
     started: float
     seconds: float
+    cpu_s: float
     rss: int
     pss: int
     log: Path
@@ -65,19 +67,23 @@ def run_tool(
             start_new_session=True,
         )
         rss = pss = 0
+        cpu: dict[int, float] = {}
         seen: dict[int, psutil.Process] = {}
-        while process.poll() is None:
-            tree = _tree(process.pid, seen)
-            found = [_memory(one) for one in tree]
-            rss, pss = max(rss, sum(one[0] for one in found)), max(pss, sum(one[1] for one in found))
-            if (kill_when is not None and kill_when()) or time.monotonic() - began > limit_s:
-                break
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PERIOD_S)
-        seconds = time.monotonic() - began
-        _kill(_tree(process.pid, seen))
-        status = process.wait()
-    return Ended(status, started, seconds, rss, pss, log)
+        try:
+            while process.poll() is None:
+                tree = _tree(process.pid, seen)
+                cpu |= {one.pid: seconds for one in tree if (seconds := _cpu(one))}
+                found = [_memory(one) for one in tree]
+                rss, pss = max(rss, sum(one[0] for one in found)), max(pss, sum(one[1] for one in found))
+                if (kill_when is not None and kill_when()) or time.monotonic() - began > limit_s:
+                    break
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(PERIOD_S)
+        finally:  # also where this process is told to end
+            seconds = time.monotonic() - began
+            _kill(_tree(process.pid, seen))
+            status = process.wait()
+    return Ended(status, started, seconds, sum(cpu.values()), rss, pss, log)
 
 
 def _tree(pid: int, seen: dict[int, psutil.Process]) -> list[psutil.Process]:
@@ -93,6 +99,13 @@ def _memory(process: psutil.Process) -> tuple[int, int]:
         found = process.memory_full_info()
         return found.rss, found.pss
     return 0, 0
+
+
+def _cpu(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def _kill(processes: list[psutil.Process]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,11 @@ class Measured:
         return len(self.answers.outputs) / self.seconds
 
     @property
+    def per_cpu_s(self) -> float:
+        """Answers a second of a core, start and end of the process included."""
+        return len(self.answers.outputs) / self.ended.cpu_s
+
+    @property
     def loop_rate(self) -> float:
         """Answers a second of the tool's own loop."""
         return len(self.answers.outputs) / self.loop_s if self.loop_s else float("nan")
@@ -70,7 +76,8 @@ def measure(tool: Tool, work: Work) -> Measured | None:
     found = Measured(tool, requests, answers.written - ended.started, tool.loop_s(work, log), ended, answers)
     print(
         f"{tool.name:<30} {requests:>5} requests {found.seconds:7.1f} s to the last durable answer, {found.rate:5.2f} "
-        f"a second ({found.loop_rate:5.2f} in its loop), ended after {ended.seconds:.1f} s; peak memory "
+        f"a second ({found.loop_rate:5.2f} in its loop), ended after {ended.seconds:.1f} s and "
+        f"{ended.cpu_s:.1f} s of a core; peak memory "
         f"{ended.rss / 2**30:.2f} GiB resident, {ended.pss / 2**30:.2f} GiB with shared pages counted once",
         flush=True,
     )
@@ -110,7 +117,9 @@ def compare(found: list[Measured]) -> None:
     for peer in found[1:]:
         print(
             f"ratio {ours.tool.name} / {peer.tool.name}: {ours.rate / peer.rate:.2f} in answers a second from start to "
-            f"durable, {ours.loop_rate / peer.loop_rate:.2f} in the loop, {ours.ended.rss / peer.ended.rss:.2f} in "
+            f"durable, {ours.loop_rate / peer.loop_rate:.2f} in the loop, "
+            f"{ours.per_cpu_s / peer.per_cpu_s:.2f} in answers a second of a core, "
+            f"{ours.ended.rss / peer.ended.rss:.2f} in "
             f"resident memory, {ours.ended.pss / peer.ended.pss:.2f} with shared pages counted once"
         )
 
@@ -155,6 +164,7 @@ def main() -> int:
     unknown = [name for name in options.peers.split(",") if name and name not in PEERS]
     if unknown:
         parser.error(f"--peers {unknown[0]!r} is none of {', '.join(PEERS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no tool outlives this process
     print(machine_line(), flush=True)
     print(f"{options.posts} pictures x {len(MAX_NEW_TOKENS)} tasks, {options.dtype}, limits {dict(MAX_NEW_TOKENS)}")
     tools = installed([name for name in options.peers.split(",") if name])
