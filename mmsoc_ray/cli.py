@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands import runs
+from mmsoc_ray.commands.agree import agree
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
@@ -160,7 +161,7 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-for command in (runs.aggregate, runs.verify, runs.gc, stats):
+for command in (runs.aggregate, runs.verify, runs.gc, stats, agree):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")

@@ -36,15 +36,6 @@ class LabelScorer:
         apart = bool(loaded.text_model.config.is_encoder_decoder)
         self.tokens = LabelWords(loaded.tokenizer, answers_apart=apart).tokens
 
-    def new_cache(self, requests: Sequence[EncodedRequest]) -> dict[str, Any]:
-        """Return the argument that lets ``generate`` leave keys and values of whole prompts behind, or nothing."""
-        plain = requests[0].token_inputs.keys() == {"input_ids", "attention_mask"}
-        if not (self._loaded.shares_prefixes and plain and any(request.label_tokens for request in requests)):
-            return {}
-        return {
-            "past_key_values": _library.DynamicCache(config=self._loaded.model.config.get_text_config(decoder=True))
-        }
-
     def scores(
         self, model: Any, inputs: Mapping[str, Any], requests: Sequence[EncodedRequest]
     ) -> list[LabelScores | None]:
@@ -54,7 +45,7 @@ class LabelScorer:
 
         Args:
             model: What answered.
-            inputs: What ``generate`` was given; its ``past_key_values``, if any, hold the prompts by now.
+            inputs: What ``generate`` was given, or prompts that were computed: their ``past_key_values`` hold them.
             requests: A request for each row.
         """
         asked = [list((request.label_tokens or {}).values()) for request in requests]
@@ -73,16 +64,36 @@ class LabelScorer:
 
     def _forced(self, model: Any, inputs: Mapping[str, Any], words: Sequence[tuple[int, ...]]) -> torch.Tensor:
         forced = _ForcedWords(words)
-        config = _library.GenerationConfig(
+        model.generate(**inputs, generation_config=self._unended(max(map(len, words))), logits_processor=[forced])
+        return forced.sums
+
+    def next_token(self, model: Any, inputs: Mapping[str, Any], said: Sequence[int]) -> torch.Tensor:
+        """Return each token's log-probability behind one prompt and the beginning of its answer.
+
+        Args:
+            model: What answers.
+            inputs: What ``generate`` is given, for one row.
+            said: Tokens of the answer so far.
+
+        Returns:
+            Natural logarithms in single precision, shape (vocabulary,).
+        """
+        config = self._unended(len(said) + 1)
+        config.update(output_logits=True, return_dict_in_generate=True)
+        forced = _ForcedWords([(*said, 0)])
+        logits = model.generate(**inputs, generation_config=config, logits_processor=[forced]).logits[-1][0]
+        return torch.log_softmax(logits.float(), dim=-1).cpu()
+
+    def _unended(self, max_new_tokens: int) -> Any:
+        """Return the ``GenerationConfig`` of a greedy answer that no token ends."""
+        return _library.GenerationConfig(
             do_sample=False,
             num_beams=1,
-            max_new_tokens=max(map(len, words)),
+            max_new_tokens=max_new_tokens,
             pad_token_id=self._loaded.pad_token_id,
             bos_token_id=self._loaded.tokenizer.bos_token_id,
             decoder_start_token_id=self._loaded.model.generation_config.decoder_start_token_id,
         )
-        model.generate(**inputs, generation_config=config, logits_processor=[forced])
-        return forced.sums
 
 
 class _PromptCache:

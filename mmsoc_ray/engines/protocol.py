@@ -95,6 +95,7 @@ class Answer:
         cached_tokens: Prompt tokens that were not computed again.
         latency_s: Seconds from the start of the batch that held the request to its answer.
         label_scores: Probability of each label, summing to 1, where ``Request.labels`` asked for it.
+        token_ids: The tokens generated, with the one that ended the answer; empty where the engine does not say.
     """
 
     post_index: int
@@ -107,6 +108,7 @@ class Answer:
     cached_tokens: int = 0
     latency_s: float = 0.0
     label_scores: Mapping[str, float] | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 class Engine(Protocol):

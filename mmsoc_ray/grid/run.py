@@ -320,14 +320,14 @@ def _answer_model(
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
-    todo = in_other_order(todo) if run.joined else todo
+    todo = in_other_order(todo) if run.joined else model.plan.longest_first(todo)
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
     with contextlib.ExitStack() as stack:
         with done.account.taking_over():
             look_up = stack.enter_context(earlier_answers(run.root.uri, source, progress.note))
-            pipeline = _pipeline(run, model)
+            pipeline = pipeline_of(run, model)
             if look_up is not None:
                 pipeline = dataclasses.replace(pipeline, look_up=look_up)
                 pass_over = functools.partial(take_over, pipeline)
@@ -340,7 +340,8 @@ def _answer_model(
         _stream_model(model, pipeline, [unit for unit in todo if unit.unit_id in left], progress, done)
 
 
-def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
+def pipeline_of(run: Run, model: PlannedModel) -> Pipeline:
+    """Return all that the tasks and actors of one of a run's models need to know."""
     from mmsoc_ray.grid.stream import Pipeline
 
     return Pipeline(
