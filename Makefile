@@ -1,5 +1,6 @@
 # make demo   makes the environment and evaluates the demo grid
 # make test-faults   injects every fault and prints what each cost, a quarter of an hour; SEED=7 gives the seed of the kills
+# make bench   runs every benchmark, about an hour; each prints its figures and a ratio; BENCHMARKS=metrics runs one
 # make test   makes the environment and runs tests, ruff and mypy
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,9 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-faults lint environment clean
+BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together flat_memory run_overhead prepare_memory
+
+.PHONY: demo test test-faults bench lint environment clean
 
 demo: $(READY)
 	$(BIN)/python jobs/full_grid.py
@@ -19,6 +22,13 @@ test: $(READY) lint
 
 test-faults: $(READY)
 	$(BIN)/python -m pytest tests/faults tests/s3/test_s3_run_faults.py -m "faults or not faults" -k "not short" $(SEED:%=--seed %)
+
+# One that misses its bound does not keep the others from running; all of them are named at the end.
+bench: $(READY)
+	@missed=; for name in $(BENCHMARKS); do \
+	    echo; echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/machine.py; \
+	    $(BIN)/python benchmarks/$$name.py || missed="$$missed $$name"; \
+	done; test -z "$$missed" || { echo "missed their bound or failed:$$missed"; exit 1; }
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -114,6 +114,8 @@ class Answer:
 class Engine(Protocol):
     """A loaded model. Constructed once per actor; a dead engine ends its process so that Ray replaces the actor.
 
+    An engine whose GPU another process uses than the actor's may tell of it by two more attributes: ``gpu``, its name,
+    and ``gpu_peak_bytes``.
     An engine with a true attribute ``concurrent`` is asked by several threads at once; the others by one at a time.
     """
 

@@ -8,12 +8,14 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmsoc_ray.engines.frame import Frame
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import Dtype, ModelEntry
 from mmsoc_ray.tasks.settings import MOST
+
+if TYPE_CHECKING:  # it brings torch, which planning goes without
+    from mmsoc_ray.engines.frame import Frame
 
 CPU_BLOCK_TOKENS = 32
 """Tokens of a block of the prefix cache on a CPU, where vLLM's own 128 are more than many prompts have."""
@@ -92,7 +94,9 @@ def engine_options(
     if frame.sees_pictures:
         options["limit_mm_per_prompt"] = {"image": 1 + (MOST["few_shot"] if entry.several_pictures else 0)}
     if adapters:
-        options |= {"enable_lora": True, "max_loras": len(adapters), "max_lora_rank": rank_bound(adapters)}
+        # On CPUs vLLM 0.32 gives rows without an adapter the last place for one (it indexes with -1): that stays empty.
+        places = len(adapters) + (0 if on_gpu else 1)
+        options |= {"enable_lora": True, "max_loras": places, "max_lora_rank": rank_bound(adapters)}
     if on_gpu:
         # All GPUs of an engine belong to one actor on one node, where vLLM's own processes split the layers.
         options |= {"tensor_parallel_size": entry.tensor_parallel}

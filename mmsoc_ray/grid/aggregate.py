@@ -122,15 +122,16 @@ def check_cell(job: CellJob) -> tuple[CellResult, str | None]:
 def score(root: Storage, job: CellJob) -> tuple[CellResult, bytes]:
     """Score one cell; return it with the content of its file."""
     predictions, problem = _read_cell(root, job)
+    source_digest = content_digest(predictions)
     rows: tuple[ResultRow, ...] = ()
     asked = rounds(job.cell.setting)
     if predictions.num_rows == job.expected * asked and problem is None:
         try:
-            rows = _rows(job, predictions)
+            rows = _rows(job, predictions, source_digest)
         except ValueError as error:
             problem = str(error)
     result = CellResult(job.cell, job.expected, predictions.num_rows // asked, rows, problem)
-    return result, _cell_content(job, result, content_digest(predictions))
+    return result, _cell_content(job, result, source_digest)
 
 
 def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
@@ -156,7 +157,7 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
     return pa.concat_tables(tables).sort_by("post_key"), problem
 
 
-def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
+def _rows(job: CellJob, predictions: pa.Table, source_digest: str) -> tuple[ResultRow, ...]:
     # The metrics' libraries take seconds to import, which planning and the stream's workers need not wait for.
     from mmsoc_ray.results.cells import score_cell
     from mmsoc_ray.results.rounds import drifts
@@ -173,7 +174,6 @@ def _rows(job: CellJob, predictions: pa.Table) -> tuple[ResultRow, ...]:
         ]
         drifted = drifts(job.task, by_round, identity=identity, policy=policy)
         named += [(metric.name, metric, scores) for metric, scores in zip(drifted, scored[1:], strict=True)]
-    source_digest = content_digest(predictions)
     return tuple(
         ResultRow(
             run_id=job.run_id,
@@ -202,7 +202,8 @@ def _cell_rows(predictions: pa.Table, number: int) -> CellRows:
     from mmsoc_ray.results.cells import CellRows
 
     of_round = predictions.filter(pc.equal(predictions.column("round"), number))
-    columns = {name: of_round.column(name).to_pylist() for name in of_round.column_names}
+    needed = ("post_key", "output", "error", "reference", "output_tokens", "label_scores", "score")
+    columns = {name: of_round.column(name).to_pylist() for name in needed}
     return CellRows(
         post_key=columns["post_key"],
         output=columns["output"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,14 @@ class ModelPlan:
         """Return the units of all its datasets."""
         return [unit for manifest in self.datasets.values() for unit in plan_units(manifest, limit=self.limit)]
 
+    def longest_first(self, units: Iterable[Unit]) -> list[Unit]:
+        """Return units in the order of the answers that they may take, most first, so that no long one ends a run."""
+        tokens = {
+            dataset: sum(question.rounds * question.max_new_tokens for question in self.questions_on(dataset))
+            for dataset in self.datasets
+        }
+        return sorted(units, key=lambda unit: -unit.posts * tokens[unit.dataset])
+
     def posts(self, dataset: str) -> int:
         """Return how many posts of a dataset it is asked about."""
         posts = self.datasets[dataset].posts
@@ -114,17 +122,18 @@ class ModelPlan:
 
     def cells(self) -> dict[Cell, int]:
         """Return its cells, each with its number of posts."""
-        return {
-            Cell(
-                model=self.entry.name,
-                adapter=BASE_ADAPTER,
-                setting=question.setting,
-                task=question.task,
-                dataset=question.dataset,
-                split=self.datasets[question.dataset].split,
-            ): self.posts(question.dataset)
-            for question in self.questions
-        }
+        return {self.cell(question): self.posts(question.dataset) for question in self.questions}
+
+    def cell(self, question: Question) -> Cell:
+        """Return the cell that a question is."""
+        return Cell(
+            model=self.entry.name,
+            adapter=BASE_ADAPTER,
+            setting=question.setting,
+            task=question.task,
+            dataset=question.dataset,
+            split=self.datasets[question.dataset].split,
+        )
 
     @property
     def requests(self) -> int:

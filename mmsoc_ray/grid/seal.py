@@ -95,7 +95,7 @@ def unreadable(root: Storage, path: str, error: Exception) -> str:
 
 def content_digest(table: pa.Table) -> str:
     """Return the digest of predictions over ``DIGESTED``, whatever their order."""
-    rows = (canonical_json(list(row.values())) for row in table.select(list(DIGESTED)).to_pylist())
+    rows = map(canonical_json, zip(*(table.column(name).to_pylist() for name in DIGESTED), strict=True))
     total = hashlib.sha256()
     for row in sorted(rows):
         total.update(row + b"\n")

@@ -7,6 +7,7 @@ Quotients with denominator 0 are 0, so that an empty prediction is never right.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +48,8 @@ class TagStatistic:
         self._hits = _lengths(true & guess for true, guess in zip(truths, guesses, strict=True))
         self._true = _lengths(truths)
         self._guessed = _lengths(guesses)
-        self._events = {
-            "hits": _events([true & guess for true, guess in zip(truths, guesses, strict=True)], code),
-            "true": _events(truths, code),
-            "guessed": _events(guesses, code),
-        }
+        self._hit_tags = _occurrences([true & guess for true, guess in zip(truths, guesses, strict=True)], code)
+        self._given_tags = _occurrences([[*true, *guess] for true, guess in zip(truths, guesses, strict=True)], code)
         same = [bool(true) and true == guess for true, guess in zip(truths, guesses, strict=True)]
         self._per_post = {
             "sample_f1": divide(2 * self._hits, self._true + self._guessed, 0.0),
@@ -67,29 +65,42 @@ class TagStatistic:
         }
         hits, true, guessed = ((weights * count).sum(axis=1) for count in (self._hits, self._true, self._guessed))
         values["micro_f1"] = np.where(posts == 0, np.nan, divide(2 * hits, true + guessed, 0.0))
-        by_tag = {name: self._by_tag(weights, name) for name in self._events}
-        f1 = divide(2 * by_tag["hits"], by_tag["true"] + by_tag["guessed"], 0.0)
+        # By tag of the vocabulary: hits, and how often it is a post's own or predicted.
+        tag_hits, tag_given = self._by_tag(weights, self._hit_tags), self._by_tag(weights, self._given_tags)
+        f1 = divide(2 * tag_hits, tag_given, 0.0)
         values["macro_f1"] = np.where(posts == 0, np.nan, divide(f1.sum(axis=1), self._tags, np.nan))
-        wrong = (by_tag["true"] + by_tag["guessed"] - 2 * by_tag["hits"]).sum(axis=1)
+        wrong = (tag_given - 2 * tag_hits).sum(axis=1)
         values["hamming_loss"] = divide(wrong, posts * self._tags, np.nan)
         return values
 
-    def _by_tag(self, weights: Counts, name: str) -> Floats:
+    def _by_tag(self, weights: Counts, occurrences: _Occurrences) -> Counts:
         """Return how often each tag of the vocabulary occurs, shape (resamples, tags)."""
-        post, tag = self._events[name]
-        counted = [np.bincount(tag, weights=row[post], minlength=self._tags) for row in weights]
-        return np.stack(counted) if counted else np.zeros((0, self._tags))
+        counted = np.zeros((len(weights), self._tags), np.int64)
+        if len(occurrences.posts):
+            of_posts = weights.take(occurrences.posts, axis=1)
+            counted[:, occurrences.tags] = np.add.reduceat(of_posts, occurrences.starts, axis=1)
+        return counted
+
+
+@dataclass(frozen=True)
+class _Occurrences:
+    """The posts in which each tag stands, tag by tag; those of ``tags[i]`` begin at ``starts[i]``."""
+
+    posts: Counts
+    tags: Counts
+    starts: Counts
 
 
 def _lengths(sets: object) -> npt.NDArray[np.int64]:
     return np.asarray([len(one) for one in sets], np.int64)  # type: ignore[attr-defined]
 
 
-def _events(sets: Sequence[Tags], code: dict[str, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return post and tag of every known tag of every set."""
-    pairs = [(post, code[tag]) for post, tags in enumerate(sets) for tag in tags if tag in code]
+def _occurrences(tags_of_posts: Sequence[Tags], code: dict[str, int]) -> _Occurrences:
+    """Return where the known tags stand; a post counts as often as it holds the tag."""
+    pairs = [(code[tag], post) for post, tags in enumerate(tags_of_posts) for tag in tags if tag in code]
     both = np.asarray(sorted(pairs), np.int64).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+    present, starts = np.unique(both[:, 0], return_index=True)
+    return _Occurrences(posts=both[:, 1].copy(), tags=present, starts=starts)
 
 
 def _value(name: str, references: References, predictions: Predictions, vocabulary: Tags | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class LabelParser:
         return Parsed(None, rule="no_label")
 
 
+@functools.lru_cache(maxsize=1 << 16)  # a vocabulary comes back in every answer
 def normalise_tag(tag: str) -> str:
     """Return a tag in the form in which tags are compared: ``"French-Open"`` and ``french open`` are the same."""
     spaced = fold_quotes(tag).replace("-", " ").replace("_", " ").casefold()

@@ -55,6 +55,7 @@ _REFUSAL_PHRASES: tuple[tuple[str, ...], ...] = (
     ("i", "decline"),
     ("not", "comfortable"),
 )
+_REFUSAL_BEGINS = frozenset(phrase[0] for phrase in _REFUSAL_PHRASES)  # "i" of ``_CANNOT`` among them
 _CANNOT = (("can", "not"), ("ca", "not"), ("wo", "not"), ("will", "not"), ("could", "not"))
 _PICTURE_WORDS = frozenset(("image", "images", "picture", "photo", "photograph", "text", "request", "file", "meme"))
 
@@ -93,10 +94,12 @@ def is_refusal(text: str) -> bool:
     words = [word for word in tokens(text[: 16 * REFUSAL_WORDS]) if word[0].isalnum()][:REFUSAL_WORDS]
     if any(tuple(words[: len(opening)]) == opening for opening in _REFUSAL_OPENINGS):
         return True
-    for at in range(len(words)):
+    for at, word in enumerate(words):
+        if word not in _REFUSAL_BEGINS:
+            continue
         if any(tuple(words[at : at + len(phrase)]) == phrase for phrase in _REFUSAL_PHRASES):
             return True
-        if words[at] == "i" and tuple(words[at + 1 : at + 3]) in _CANNOT and _DECLINED & set(words[at + 3 : at + 5]):
+        if word == "i" and tuple(words[at + 1 : at + 3]) in _CANNOT and _DECLINED & set(words[at + 3 : at + 5]):
             return True
     return False
 

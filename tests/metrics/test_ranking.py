@@ -82,6 +82,14 @@ def test_a_weight_is_as_many_copies_of_a_post(posts: list[tuple[bool, float]], d
     assert values["average_precision"] == pytest.approx([precision, precision], abs=1e-12, nan_ok=True)
 
 
+def test_a_further_chunk_of_another_size_finds_nothing_of_the_last() -> None:
+    statistic = RankingStatistic([True, False, True, False], [0.9, 0.8, 0.8, 0.1])
+    chunks = [np.asarray([[1, 1, 1, 1], [2, 0, 1, 1]]), np.asarray([[0, 1, 2, 1]]), np.asarray([[1, 1, 1, 1]])]
+    together = statistic(np.concatenate(chunks))
+    for name in ("auroc", "average_precision"):
+        assert np.concatenate([statistic(chunk)[name] for chunk in chunks]).tolist() == together[name].tolist()
+
+
 def test_one_class_only_has_no_area() -> None:
     assert math.isnan(auroc([True, True], [0.1, 0.9]))
     assert math.isnan(auroc([False, False], [0.1, 0.9]))
