@@ -136,12 +136,18 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
         return
     execution = f"{ACTOR_NAME}-{secrets.token_hex(8)}-"
     try:
-        for row in _dataset(pipeline, units, execution).iter_rows():
+        for row in _rows(_dataset(pipeline, units, execution)):
             yield Deferred(**json.loads(row["deferred"])) if row["deferred"] else Receipt.from_json(row["receipt"])
     except Exception as error:
         raise explained(error, timeout_s=pipeline.resources.no_progress_timeout_s) from error
     finally:
         kill_actors(execution)
+
+
+def _rows(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """Yield rows as they come; ``iter_rows`` would fetch the next block first, and tell of a unit one too late."""
+    for table in dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"):
+        yield from table.to_pylist()
 
 
 def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
