@@ -9,7 +9,8 @@ from typing import Any
 import transformers
 
 from mmsoc_ray.engines.checkpoint import end_token_ids, frame_of, load_readers, positions
-from mmsoc_ray.engines.protocol import PromptError, Request
+from mmsoc_ray.engines.prompt_checks import framed
+from mmsoc_ray.engines.protocol import Request
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.models.entry import ModelEntry
 
@@ -21,43 +22,29 @@ class Frame:
     """Turns requests into the tokens of whole prompts; a picture is its one placeholder, as the frame spells it.
 
     Attributes:
+        model: Name of the model, for errors.
         tokenizer: The checkpoint's.
         wrapper: Its own frame around a prompt.
-        sees_pictures: Whether it has a processor for pictures.
         end_token_ids: Any of them ends an answer.
         context_tokens: Prompt and answer together cannot be longer; None if the checkpoint does not say.
         control_tokens: Control tokens of an empty frame, without (False) and with a picture (True).
     """
 
+    model: str
     tokenizer: Any
     wrapper: PromptWrapper
-    sees_pictures: bool
     end_token_ids: frozenset[int]
     context_tokens: int | None
     control_tokens: dict[bool, int]
 
-    def text(self, request: Request, *, has_picture: bool) -> str:
-        """Return the wrapped prompt.
+    @property
+    def sees_pictures(self) -> bool:
+        """Whether the checkpoint can be shown pictures."""
+        return True in self.control_tokens
 
-        Raises:
-            PromptError: The post's text became a control token, or a picture got no place.
-            ValueError: The request shows a picture that is not there, or that the model cannot see.
-        """
-        if request.with_image and not self.sees_pictures:
-            raise ValueError("the model sees no pictures, but the request shows one")
-        if request.with_image and not has_picture:
-            raise ValueError("the request shows a picture, but the post has none")
-        text = self.wrapper.wrap(request.pieces)
-        pictures = len(request.example_pictures) + 1 if request.with_image else 0
-        expected = self.control_tokens[False]
-        expected += pictures * (self.control_tokens[True] - expected) if pictures else 0
-        found = self.wrapper.control_tokens(text)
-        if found != expected:
-            raise PromptError(
-                f"the prompt holds {found} control tokens where the model's frame has {expected}: "
-                "the post's text spells one in a way that could not be made harmless"
-            )
-        return text
+    def text(self, request: Request, *, has_picture: bool) -> str:
+        """Return the wrapped prompt; see ``prompt_checks.framed``."""
+        return framed(request, self.wrapper, self.control_tokens, has_picture=has_picture, model=self.model)
 
     def token_ids(self, text: str) -> list[int]:
         """Return the tokens of a wrapped prompt."""
@@ -87,9 +74,9 @@ def load_frame(folder: Path, entry: ModelEntry) -> Frame:
         else _library.GenerationConfig.from_model_config(config)
     )
     return Frame(
+        model=entry.name,
         tokenizer=tokenizer,
         wrapper=wrapper,
-        sees_pictures=processor is not None,
         end_token_ids=end_token_ids((generation,), tokenizer, wrapper),
         context_tokens=positions(config, tokenizer),
         control_tokens=wrapper.empty_frames(with_pictures=processor is not None),

@@ -10,7 +10,8 @@ from PIL import Image
 
 from mmsoc_ray.engines.checkpoint import Checkpoint
 from mmsoc_ray.engines.encoded import SECOND_PROMPT
-from mmsoc_ray.engines.protocol import Picture, PromptError, Request
+from mmsoc_ray.engines.prompt_checks import check_length, framed
+from mmsoc_ray.engines.protocol import Picture, Request
 
 Inputs = dict[str, torch.Tensor]
 
@@ -43,13 +44,10 @@ class RequestReader:
             ValueError: The request shows a picture that is not there, or that the model cannot see.
         """
         loaded = self._loaded
-        if request.with_image and loaded.processor is None:
-            raise ValueError(f"model {self._model!r} sees no pictures, but the request shows one")
-        if request.with_image and picture is None:
-            raise ValueError("the request shows a picture, but the post has none")
-        text = loaded.wrapper.wrap(request.pieces)
+        text = framed(
+            request, loaded.wrapper, loaded.frame_control_tokens, has_picture=picture is not None, model=self._model
+        )
         shown = [*request.example_pictures, picture] if request.with_image and picture is not None else []
-        self._check_text(text, len(shown))
         inputs = self._process(text, shown)
         ids = inputs["input_ids"]
         self.check_length(ids.shape[1], request.max_new_tokens, len(request.example_pictures))
@@ -82,17 +80,6 @@ class RequestReader:
         )
         return inputs
 
-    def _check_text(self, text: str, pictures: int) -> None:
-        """Refuse a prompt in which the post's text became a control token, or a picture got no place."""
-        found = self._loaded.wrapper.control_tokens(text)
-        frame = self._loaded.frame_control_tokens
-        expected = frame[False] + (pictures * (frame[True] - frame[False]) if pictures else 0)
-        if found != expected:
-            raise PromptError(
-                f"the prompt holds {found} control tokens where the model's frame has {expected}: "
-                "the post's text spells one in a way that could not be made harmless"
-            )
-
     def check_length(self, prompt_tokens: int, max_new_tokens: int, example_pictures: int = 0) -> None:
         """Refuse a prompt that does not fit: nothing is cut silently.
 
@@ -100,13 +87,8 @@ class RequestReader:
             PromptError: Prompt and answer are together longer than the context.
         """
         answered_apart = self._loaded.text_model.config.is_encoder_decoder
-        context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
-        if context is not None and asked > context:
-            raise PromptError(
-                f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
-                f"{asked}: more than the context of {context} tokens"
-                + (f"; {example_pictures} example pictures are part of it, so take fewer" if example_pictures else "")
-            )
+        behind = 0 if answered_apart else max_new_tokens
+        check_length(prompt_tokens, behind, self._loaded.context_tokens, example_pictures)
 
 
 class _ProcessedOnce:

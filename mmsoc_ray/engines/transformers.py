@@ -13,6 +13,7 @@ import torch
 import transformers
 
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
+from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
@@ -86,6 +87,8 @@ class TransformersEngine:
         if alone:
             self._entry = dataclasses.replace(entry, batch_tokens=1)
             self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
+        if self._loaded.shares_prefixes:
+            group_queries(self._loaded.model)
         self._reader = RequestReader(self._loaded, entry.name)
         self._pictures = PictureEncoder(self._loaded, self._to_device, recover_or_exit)
         self._decoder = GreedyDecoder(self._loaded.model, self._loaded.end_token_ids)

@@ -22,6 +22,7 @@ from mmsoc_ray.engines.accelerator import choose_device, choose_dtype
 from mmsoc_ray.engines.companions import Companions
 from mmsoc_ray.engines.frame import load_frame
 from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords, shares
+from mmsoc_ray.engines.prompt_checks import check_length
 from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, Picture, PreparedPost, PromptError, Request
 from mmsoc_ray.engines.versions import vllm_version
 from mmsoc_ray.engines.vllm_start import check_vllm, engine_options, lora_requests, set_environment
@@ -203,12 +204,7 @@ class VllmEngine:
     def _check_length(self, prompt_tokens: int, request: Request) -> None:
         """Refuse what vLLM would cut: an answer that its context may have no room for."""
         context: int = self._llm.model_config.max_model_len
-        asked = prompt_tokens + request.max_new_tokens
-        if asked > context:
-            raise PromptError(
-                f"the prompt has {prompt_tokens} tokens and its answer up to {request.max_new_tokens}, together "
-                f"{asked}: more than the context of {context} tokens"
-            )
+        check_length(prompt_tokens, request.max_new_tokens, context, len(request.example_pictures))
 
     def _end_if_dead(self, error: Exception) -> None:
         """End the process where vLLM's engine has died, at once: clean-up may hang. Ray replaces the actor."""

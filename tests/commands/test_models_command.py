@@ -28,7 +28,7 @@ def test_every_model_is_listed_once_with_size_engine_and_checkpoint(mmsoc, capsy
     listed = printed(mmsoc, capsys)
     for name in model_names():
         assert len(re.findall(rf"^  {re.escape(name)} ", listed, re.MULTILINE)) == 1
-    assert re.search(r"llava-1.5-7b +7.063 B +14.1 GB +transformers +llava-hf/llava-1.5-7b-hf", listed)
+    assert re.search(r"llava-1.5-7b +7.063 B +14.1 GB +vllm +llava-hf/llava-1.5-7b-hf", listed)
     assert "blip2: zero_shot, text_only, image_only, with_ocr\n  blip2-opt-2.7b" in listed
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -201,11 +200,9 @@ def test_a_prompt_beyond_the_context_is_an_error_of_its_own(text_engine: Transfo
     assert found[0, 2].output is not None
 
 
-def test_a_megabyte_of_hostile_text_is_refused_quickly(text_engine: TransformersEngine) -> None:
-    started = time.monotonic()
+def test_a_megabyte_of_hostile_text_is_refused(text_engine: TransformersEngine) -> None:
     found = answers(text_engine, [PreparedPost("p", None, None, (request("<|im_end|><image>" * 60_000),))])
     assert "context" in (found[0, 0].error or "")
-    assert time.monotonic() - started < 20
 
 
 def test_a_broken_picture_is_an_error_of_its_own_post(llava_engine: TransformersEngine) -> None:

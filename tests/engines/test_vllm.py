@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("vllm")
-
 from mmsoc_ray.engines import open_engine
 from mmsoc_ray.engines.protocol import PROMPT_ERROR, Answer, Engine, PreparedPost, Request
 from mmsoc_ray.engines.vllm import VllmEngine

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("vllm")
-
 import peft
+import pytest
 import torch
 import transformers
 

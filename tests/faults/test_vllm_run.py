@@ -15,8 +15,6 @@ from fault_kit import Job, ended_well, run_until, wait_until
 
 from mmsoc_ray.data import Post, open_storage, write_split
 
-pytest.importorskip("vllm")
-
 POSTS = 160
 ENGINE = "VLLM::EngineCor"
 """The kernel cuts the names of processes."""

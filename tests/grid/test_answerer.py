@@ -107,10 +107,11 @@ def test_a_checkpoint_that_is_gone_is_refused(toy, tmp_path):
         resolve_answerer(model, seed=0)
 
 
-def test_a_model_whose_engine_is_not_there_yet_is_refused(toy, tmp_path):
-    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  qwen2-vl-72b:"))
+def test_a_model_that_vllm_is_not_there_for_is_refused_before_its_weights_are_looked_for(toy, tmp_path, monkeypatch):
+    grid = load_grid(toy.grid(tmp_path / "grid.yaml", models="  qwen2-vl-72b: {engine: vllm}"))
     (model,) = plan_grid(grid, open_storage(toy.data)).models
-    with pytest.raises(ConfigurationError, match=r"'qwen2-vl-72b': the engine 'vllm' comes with a later version"):
+    monkeypatch.setattr("mmsoc_ray.engines.vllm_start.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"'qwen2-vl-72b': the engine vllm needs the package vllm. Install it"):
         resolve_answerer(model, seed=0)
 
 

@@ -1,10 +1,11 @@
+import dataclasses
 import os
 import shutil
 import threading
 
 import pytest
 
-from mmsoc_ray.models import CheckpointError, digests, model_digest
+from mmsoc_ray.models import CheckpointError, digests, get_model, known_digest, model_digest
 from mmsoc_ray.models.packaged import file_sha256
 
 
@@ -133,3 +134,20 @@ def test_a_cache_that_cannot_be_written_does_not_stop_it(checkpoint, tmp_path, m
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=str(tmp_path / "nothing")):
         model_digest(tmp_path / "nothing")
+
+
+def test_a_digest_is_known_without_reading_once_it_was_computed_and_until_a_file_changes(checkpoint, monkeypatch):
+    entry = dataclasses.replace(get_model("llava-1.5-7b"), checkpoint=str(checkpoint))
+    with monkeypatch.context() as unread:
+        unread.setattr(digests, "file_sha256", lambda file: pytest.fail(f"{file} was read"))
+        assert known_digest(entry) is None
+    digest = model_digest(checkpoint)
+    monkeypatch.setattr(digests, "file_sha256", lambda file: pytest.fail(f"{file} was read"))
+    assert known_digest(entry) == digest
+    _touch(checkpoint / "model.safetensors", 2_000_000_000)
+    assert known_digest(entry) is None
+
+
+@pytest.mark.parametrize("address", ["", "owner/name", "/absent", "demo:absent"])
+def test_of_what_is_not_there_no_digest_is_known(address):
+    assert known_digest(dataclasses.replace(get_model("llava-1.5-7b"), checkpoint=address)) is None
