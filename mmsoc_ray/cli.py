@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -14,10 +15,12 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands import runs
+from mmsoc_ray.commands.agree import agree
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
 from mmsoc_ray.commands.models import models_app
 from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, ReuseOption, RunArgument, split_run
+from mmsoc_ray.commands.stats import stats
 from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
@@ -26,7 +29,7 @@ from mmsoc_ray.patience import expect_first_contact
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
-    from mmsoc_ray.grid import GridPlan
+    from mmsoc_ray.grid import GridPlan, ReusePolicy
 
 DEFAULT_OUTPUT = "mmsoc-output"
 USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
@@ -66,26 +69,39 @@ def plan(
     limit: LimitOption = None,
     data: DataOption = None,
     s3_endpoint: EndpointOption = None,
+    output: OutputOption = DEFAULT_OUTPUT,
+    reuse: ReuseOption = "same_version",
+    gpu_hour: Annotated[float | None, typer.Option("--gpu-hour", min=0, help="Price of a GPU's hour.")] = None,
+    cells: Annotated[bool, typer.Option("--cells", help="Show the estimate of each cell.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print cells, posts, requests and resources of a grid; spends nothing."""
+    """Print cells, posts, requests and resources of a grid, and what it will take; spends nothing."""
+    from mmsoc_ray.data import open_storage
+    from mmsoc_ray.grid.forecast import forecast
+    from mmsoc_ray.grid.forecast_table import cell_content, forecast_content, forecast_tables
     from mmsoc_ray.grid.plan_table import needs, plan_table, remarks
 
-    planned, _ = _plan(grid, models, tasks, limit, data)
-    cells = [
-        {"model": c.model, "adapter": c.adapter, "setting": c.setting, "task": c.task, "dataset": c.dataset}
-        | {"split": c.split, "posts": posts}
-        for c, posts in planned.cells().items()
-    ]
+    planned, posts = _plan(grid, models, tasks, limit, data)
+    expected = forecast(planned, posts, open_storage(output), _policy(reuse), lambda text: typer.echo(text, err=True))
     if as_json:
+        questions = [(model, question) for model in planned.models for question in model.questions]
+        listed = [
+            dataclasses.asdict(model.cell(question))
+            | {"posts": model.posts(question.dataset)}
+            | cell_content(model, question, expected, gpu_hour=gpu_hour)
+            for model, question in questions
+        ]
         requests = {model.entry.name: model.requests for model in planned.models}
         resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
         content |= {"resources": resources, "needs": {model.entry.name: needs(model) for model in planned.models}}
-        content |= {"remarks": remarks(planned), "cells": cells}
+        content |= {"remarks": remarks(planned), "cells": listed}
+        content |= {"estimate": forecast_content(planned, expected, gpu_hour=gpu_hour)}
         typer.echo(json.dumps(content, indent=1))
     else:
-        Console().print(plan_table(planned))
+        Console().print(
+            plan_table(planned), "", forecast_tables(planned, expected, gpu_hour=gpu_hour, cells=cells), sep="\n"
+        )
 
 
 @app.command()
@@ -103,10 +119,9 @@ def run(
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
     from mmsoc_ray.data import open_storage
-    from mmsoc_ray.grid import ReusePolicy, RunProgress, execute, open_run
+    from mmsoc_ray.grid import RunProgress, execute, open_run
 
-    if reuse not in list(ReusePolicy):
-        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
+    policy = _policy(reuse)
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
@@ -114,7 +129,7 @@ def run(
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
-            result = None if nothing_left else execute(opened, progress, address=address, reuse=ReusePolicy(reuse))
+            result = None if nothing_left else execute(opened, progress, address=address, reuse=policy)
         except StorageError as error:
             typer.echo(f"error: {error}\nThe same command takes the run up where it stands.", err=True)
             raise typer.Exit(1) from error
@@ -146,7 +161,7 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-for command in (runs.aggregate, runs.verify, runs.gc):
+for command in (runs.aggregate, runs.verify, runs.gc, stats, agree):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -178,6 +193,14 @@ def _plan(
         posts = open_storage(where)
         prepare_missing(loaded, posts, phase, address=address)
     return plan_grid(loaded, posts, limit=limit), posts
+
+
+def _policy(reuse: str) -> ReusePolicy:
+    from mmsoc_ray.grid import ReusePolicy
+
+    if reuse not in list(ReusePolicy):
+        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
+    return ReusePolicy(reuse)
 
 
 def _names(option: str | None) -> tuple[str, ...] | None:

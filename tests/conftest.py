@@ -6,6 +6,7 @@ import io
 import os
 import random
 import runpy
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -255,3 +256,10 @@ def toy_run(toy: Toy, ray_session: None, mmsoc: Mmsoc, tmp_path_factory: pytest.
     run = ToyRun(folder / "out", "toy-1", toy.grid(folder / "toy.yaml"))
     assert mmsoc(*run.arguments) == 0
     return run
+
+
+@pytest.fixture
+def copy(toy_run: ToyRun, tmp_path: Path) -> ToyRun:
+    """A copy of the finished run, to be damaged and mended."""
+    shutil.copytree(toy_run.root, tmp_path / "out")
+    return ToyRun(tmp_path / "out", toy_run.run_id, toy_run.grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
@@ -108,6 +108,16 @@ class EndpointChoice(_Strict):
     requests_per_minute: float | None = Field(default=None, gt=0)
 
 
+class VllmChoice(_Strict):
+    """What vLLM's engine may take for a model, where that differs from its registry entry; see ``VllmLimits``."""
+
+    implementation: Literal["auto", "vllm", "transformers"] | None = None
+    memory_share: float | None = Field(default=None, gt=0, le=1)
+    cpu_cache_gb: int | None = Field(default=None, ge=1)
+    context_tokens: int | None = Field(default=None, ge=16)
+    sequences: int | None = Field(default=None, ge=1, le=4096)
+
+
 class ModelChoice(_Strict):
     """How a model takes part.
 
@@ -117,7 +127,8 @@ class ModelChoice(_Strict):
         resources: Overrides of ``defaults.resources``.
         checkpoint: Folder of the checkpoint, or ``s3://`` address of pulled weights: for a model of the registry
             instead of its own, else of a model that the registry does not know.
-        engine: For a model that is not in the registry: how it answers.
+        engine: How it answers. By default a model of the registry is answered for by vllm where vLLM can and the engine
+            has a GPU, and by transformers otherwise; a folder of one's own by transformers.
         family: Family shown in the table, by default the model's name.
         parameters_b: Parameters in billions shown in the table.
         dtype: Precision, by default that of the registry.
@@ -126,6 +137,7 @@ class ModelChoice(_Strict):
         several_pictures: Whether it reads several pictures in a prompt, so that few-shot examples show theirs.
         endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
+        vllm: What the engine ``vllm`` may take.
     """
 
     settings: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -141,6 +153,7 @@ class ModelChoice(_Strict):
     several_pictures: bool | None = None
     endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
+    vllm: VllmChoice | None = None
 
 
 class Defaults(_Strict):

@@ -50,7 +50,7 @@ def open_engine(
     Args:
         entry: The model; a baseline is told by its name, ``majority`` or ``random``.
         checkpoint: Folder of the weights; None for a baseline.
-        threads: CPU threads of the transformers engine.
+        threads: CPU threads of the engines transformers and vllm.
         device: Device of the transformers engine; None takes the first GPU, or the CPU.
         fit: What a baseline was fitted on.
         answers: For a baseline: classification task to label to answer word.
@@ -74,11 +74,14 @@ def open_engine(
         if entry.name == "random":
             return RandomEngine(fit, answers, seed, kinds)
         raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
+    if entry.engine == "vllm":
+        if checkpoint is None:
+            raise ConfigurationError(f"model {entry.name!r}: the vllm engine needs a checkpoint folder")
+        from mmsoc_ray.engines.vllm import VllmEngine
+
+        return VllmEngine(checkpoint, entry, threads=threads)
     if entry.engine == "endpoint":
         from mmsoc_ray.engines.endpoint import EndpointEngine
 
         return EndpointEngine(entry)
-    raise ConfigurationError(
-        f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version; "
-        "the engines of this one are transformers, endpoint and baseline"
-    )
+    raise ConfigurationError(f"model {entry.name!r}: there is no engine {entry.engine!r}")

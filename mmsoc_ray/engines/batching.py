@@ -15,7 +15,7 @@ class BatchSize:
     """What a request takes in a batch.
 
     Attributes:
-        group: Only requests of one group can share a batch (same answer limit, same shapes of their pictures).
+        group: Only requests of one group can share a batch (same shapes of their pictures, for example).
         prompt_tokens: Length of the prompt.
         new_tokens: Limit of the answer.
     """
@@ -29,8 +29,8 @@ def pack(sizes: Sequence[BatchSize], batch_tokens: int) -> list[list[int]]:
     """Pack requests into batches of similar length.
 
     Within a group requests are sorted by prompt length, ties by position, and filled up as long as the padded batch,
-    ``requests x (longest prompt + new_tokens)``, stays within ``batch_tokens``. A request that is larger than that on
-    its own gets a batch of its own. The result depends on the arguments only, so that a repeated unit forms the same
+    ``requests x (longest prompt + most new tokens)``, stays within ``batch_tokens``. A request that is larger than that
+    on its own gets a batch of its own. The result depends on the arguments only, so that a repeated unit forms the same
     batches.
 
     Args:
@@ -46,12 +46,13 @@ def pack(sizes: Sequence[BatchSize], batch_tokens: int) -> list[list[int]]:
     batches: list[list[int]] = []
     for members in groups.values():
         batch: list[int] = []
+        most_new = 0
         for position in sorted(members, key=lambda member: (sizes[member].prompt_tokens, member)):
+            most_new = max(most_new, sizes[position].new_tokens)
             # Sorted upwards, so the newcomer is the longest prompt of the batch.
-            width = sizes[position].prompt_tokens + sizes[position].new_tokens
-            if batch and width * (len(batch) + 1) > batch_tokens:
+            if batch and (sizes[position].prompt_tokens + most_new) * (len(batch) + 1) > batch_tokens:
                 batches.append(batch)
-                batch = []
+                batch, most_new = [], sizes[position].new_tokens
             batch.append(position)
         batches.append(batch)
     return batches

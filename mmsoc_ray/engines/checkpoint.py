@@ -110,23 +110,19 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         ConfigurationError: The folder is missing or has no safetensors, or sees no pictures although the entry says
             so, or its frame cannot be used.
     """
-    where = f"model {entry.name!r}, checkpoint {str(folder)!r}"
-    if not (folder / "config.json").is_file():
-        raise ConfigurationError(f"{where}: no config.json there; name a folder that save_pretrained has written")
+    config, tokenizer, processor, where = load_readers(folder, entry)
     if not any(folder.glob("*.safetensors")):
         raise ConfigurationError(
             f"{where}: no *.safetensors there; pickled weights are not loaded, convert them with "
             "save_pretrained(..., safe_serialization=True)"
         )
-    config = _library.AutoConfig.from_pretrained(folder, **_LOCAL)
-    tokenizer, processor = _load_readers(folder, config, entry, where)
     auto = _library.AutoModelForCausalLM if processor is None else _library.AutoModelForImageTextToText
     _library.utils.logging.disable_progress_bar()
     model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **_LOCAL).to(device).eval()
-    wrapper = _frame(entry, tokenizer, processor, where)
+    wrapper = frame_of(entry, tokenizer, processor, where)
     needs_picture = inspect.signature(model.generate).parameters.get("pixel_values") is not None
     text_model = model.language_model if needs_picture else model
-    end_token_ids = _end_token_ids((model, text_model), tokenizer, wrapper)
+    ends = end_token_ids((model.generation_config, text_model.generation_config), tokenizer, wrapper)
     sources = (model.generation_config, text_model.generation_config, config.get_text_config(decoder=True))
     starts = (getattr(source, "decoder_start_token_id", None) for source in sources)
     start = next((token for token in starts if token is not None), None)
@@ -141,13 +137,10 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         tokenizer=tokenizer,
         processor=processor,
         wrapper=wrapper,
-        end_token_ids=end_token_ids,
-        pad_token_id=min(end_token_ids, default=0) if pad_token_id is None else pad_token_id,
-        context_tokens=_context_tokens(config, tokenizer),
-        frame_control_tokens={
-            with_image: wrapper.control_tokens(wrapper.wrap(["", "a"] if with_image else ["a"]))
-            for with_image in ((False, True) if processor is not None else (False,))
-        },
+        end_token_ids=ends,
+        pad_token_id=min(ends, default=0) if pad_token_id is None else pad_token_id,
+        context_tokens=positions(config, tokenizer),
+        frame_control_tokens=wrapper.empty_frames(with_pictures=processor is not None),
         takes_token_types="token_type_ids" in parameters,
         takes_encoded_pictures="mm_encoder_outputs" in parameters and not (needs_picture or config.is_encoder_decoder),
         shares_prefixes=entry.decoding.is_greedy and not needs_picture and can_share(model),
@@ -161,48 +154,59 @@ def load_wrapper(folder: Path, entry: ModelEntry) -> PromptWrapper:
     Raises:
         ConfigurationError: As ``load_checkpoint``.
     """
+    _, tokenizer, processor, where = load_readers(folder, entry)
+    return frame_of(entry, tokenizer, processor, where)
+
+
+def load_readers(folder: Path, entry: ModelEntry) -> tuple[Any, Any, Any | None, str]:
+    """Return configuration, tokenizer, processor (None where the architecture sees no pictures), and what errors name.
+
+    Raises:
+        ConfigurationError: As ``load_checkpoint``.
+    """
     where = f"model {entry.name!r}, checkpoint {str(folder)!r}"
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"{where}: no config.json there; name a folder that save_pretrained has written")
     config = _library.AutoConfig.from_pretrained(folder, **_LOCAL)
-    return _frame(entry, *_load_readers(folder, config, entry, where), where)
-
-
-def _load_readers(folder: Path, config: Any, entry: ModelEntry, where: str) -> tuple[Any, Any | None]:
-    """Return tokenizer and processor; no processor where the architecture sees no pictures."""
     shows_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     if not shows_pictures:
         if entry.sees_pictures:
             raise ConfigurationError(
                 f"{where}: its architecture {config.model_type!r} takes no pictures; set sees_pictures to false"
             )
-        return _library.AutoTokenizer.from_pretrained(folder, **_LOCAL), None
+        return config, _library.AutoTokenizer.from_pretrained(folder, **_LOCAL), None, where
     try:
         processor = load_processor(folder, config, **_LOCAL)
     except ImportError as error:  # its first lines name the package that is missing
         missing = " ".join(str(error).split())[:300]
         raise ConfigurationError(f"{where}: its processor needs a package that is not installed: {missing}") from error
-    return processor.tokenizer, processor
+    return config, processor.tokenizer, processor, where
 
 
-def _frame(entry: ModelEntry, tokenizer: Any, processor: Any | None, where: str) -> PromptWrapper:
+def frame_of(entry: ModelEntry, tokenizer: Any, processor: Any | None, where: str) -> PromptWrapper:
+    """Return the frame that an entry names.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
     try:
         return PromptWrapper(entry.prompt_template, tokenizer, processor)
     except ValueError as error:
         raise ConfigurationError(f"{where}: {error}") from error
 
 
-def _end_token_ids(models: Sequence[Any], tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
-    """Collect what ends an answer: the checkpoint's own end tokens and the chat template's end of turn."""
-    own = [model.generation_config.eos_token_id for model in models]
+def end_token_ids(generations: Sequence[Any], tokenizer: Any, wrapper: PromptWrapper) -> frozenset[int]:
+    """Collect what ends an answer: the end tokens of generation settings, and the chat template's end of turn."""
+    own = [generation.eos_token_id for generation in generations]
     listed = [token for tokens in own for token in (tokens if isinstance(tokens, list) else [tokens])]
     candidates = [*listed, tokenizer.eos_token_id, wrapper.end_of_turn_id()]
     return frozenset(token for token in candidates if token is not None)
 
 
-def _context_tokens(config: Any, tokenizer: Any) -> int | None:
-    positions = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
-    if positions is not None:
-        return int(positions)
+def positions(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens a prompt and its answer can have; None where the checkpoint does not say."""
+    found = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if found is not None:
+        return int(found)
     # The tokenizer says 1e30 where it does not know.
     return int(tokenizer.model_max_length) if tokenizer.model_max_length < 10**9 else None

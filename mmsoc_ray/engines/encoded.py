@@ -50,15 +50,24 @@ class EncodedRequest:
         return int(self.token_inputs["input_ids"].shape[1])
 
     @property
+    def is_plain(self) -> bool:
+        """Whether ids, mask and features are all that the model is given."""
+        return not self.picture_inputs and self.token_inputs.keys() == {"input_ids", "attention_mask"}
+
+    @property
     def shapes(self) -> tuple[Any, ...]:
         """Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some."""
         inputs = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.picture_inputs.items()))
         return inputs, tuple(tuple(features.shape) for features in self.picture_features)
 
-    @property
-    def size(self) -> BatchSize:
-        """What the request takes in a batch."""
-        return BatchSize((self.max_new_tokens, self.shapes), self.prompt_tokens, self.max_new_tokens)
+    def size(self, *, own_limit: bool) -> BatchSize:
+        """Return what the request takes in a batch.
+
+        Args:
+            own_limit: Whether requests with other limits of their answers can share its batch.
+        """
+        group = self.shapes if own_limit else (self.max_new_tokens, self.shapes)
+        return BatchSize(group, self.prompt_tokens, self.max_new_tokens)
 
 
 def stack(requests: Sequence[EncodedRequest], pad_token_id: int) -> dict[str, torch.Tensor]:

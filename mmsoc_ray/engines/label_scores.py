@@ -3,21 +3,13 @@
 The score of a label is the natural logarithm of the probability that the answer begins with the label's answer word:
 the sum over the word's tokens of their log-probabilities, each given the whole prompt and the tokens before it. It is
 not divided by the word's length, and whatever may follow the word counts for it. The probability of a label is the
-softmax of these sums over the labels of the task: its share of what the model gives to all of them.
-
-A word's tokens are those that the tokenizer makes of it behind the wrapped prompt. A space goes before the word unless
-the prompt ends in white space or in a control token: behind ``ASSISTANT:`` the word is `` humorous``, behind
-``<|im_start|>assistant`` and a line end it is ``humorous``. Where a token would span the end of the prompt, and for an
-encoder-decoder, whose answer stands apart, the word is tokenised alone. Another spelling of a label (capitals, quotes)
-counts nothing.
-
-Sums are taken in single precision over the logits as they come, whatever the dtype of the weights.
+softmax of these sums over the labels of the task: its share of what the model gives to all of them. Which tokens a word
+has, ``label_words`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,12 +17,7 @@ import transformers
 
 from mmsoc_ray.engines.checkpoint import Checkpoint
 from mmsoc_ray.engines.encoded import EncodedRequest
-
-TAIL_CHARACTERS = 64
-"""So much of the prompt's end decides how the tokenizer splits a word behind it."""
-
-LabelTokens = Mapping[str, tuple[int, ...]]
-LabelScores = dict[str, float]
+from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords
 
 _library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
 
@@ -46,44 +33,8 @@ class LabelScorer:
 
     def __init__(self, loaded: Checkpoint) -> None:
         self._loaded = loaded
-        self._answers_apart = bool(loaded.text_model.config.is_encoder_decoder)
-        self._word_tokens = lru_cache(maxsize=4096)(self._split)
-
-    def tokens(self, prompt: str, labels: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-        """Return the tokens of each label's answer word behind a wrapped prompt.
-
-        Args:
-            prompt: The whole prompt, wrapped.
-            labels: Label to answer word.
-
-        Raises:
-            ValueError: The tokenizer makes nothing of a word.
-        """
-        tail = "" if self._answers_apart else prompt[-TAIL_CHARACTERS:]
-        return {label: self._word_tokens(tail, word) for label, word in labels.items()}
-
-    def _split(self, tail: str, word: str) -> tuple[int, ...]:
-        before = self._encode(tail)
-        in_control = bool(before) and before[-1] in self._loaded.tokenizer.added_tokens_decoder
-        spaced = word if not tail or tail[-1].isspace() or in_control else f" {word}"
-        whole = self._encode(tail + spaced)
-        found = whole[len(before) :] if whole[: len(before)] == before else self._encode(word)
-        if not found:
-            raise ValueError(f"the tokenizer makes no token of the answer word {word!r}: its label cannot be scored")
-        return tuple(found)
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False) if text else []
-        return ids
-
-    def new_cache(self, requests: Sequence[EncodedRequest]) -> dict[str, Any]:
-        """Return the argument that lets ``generate`` leave keys and values of whole prompts behind, or nothing."""
-        plain = requests[0].token_inputs.keys() == {"input_ids", "attention_mask"}
-        if not (self._loaded.shares_prefixes and plain and any(request.label_tokens for request in requests)):
-            return {}
-        return {
-            "past_key_values": _library.DynamicCache(config=self._loaded.model.config.get_text_config(decoder=True))
-        }
+        apart = bool(loaded.text_model.config.is_encoder_decoder)
+        self.tokens = LabelWords(loaded.tokenizer, answers_apart=apart).tokens
 
     def scores(
         self, model: Any, inputs: Mapping[str, Any], requests: Sequence[EncodedRequest]
@@ -94,7 +45,7 @@ class LabelScorer:
 
         Args:
             model: What answered.
-            inputs: What ``generate`` was given; its ``past_key_values``, if any, hold the prompts by now.
+            inputs: What ``generate`` was given, or prompts that were computed: their ``past_key_values`` hold them.
             requests: A request for each row.
         """
         asked = [list((request.label_tokens or {}).values()) for request in requests]
@@ -113,16 +64,36 @@ class LabelScorer:
 
     def _forced(self, model: Any, inputs: Mapping[str, Any], words: Sequence[tuple[int, ...]]) -> torch.Tensor:
         forced = _ForcedWords(words)
-        config = _library.GenerationConfig(
+        model.generate(**inputs, generation_config=self._unended(max(map(len, words))), logits_processor=[forced])
+        return forced.sums
+
+    def next_token(self, model: Any, inputs: Mapping[str, Any], said: Sequence[int]) -> torch.Tensor:
+        """Return each token's log-probability behind one prompt and the beginning of its answer.
+
+        Args:
+            model: What answers.
+            inputs: What ``generate`` is given, for one row.
+            said: Tokens of the answer so far.
+
+        Returns:
+            Natural logarithms in single precision, shape (vocabulary,).
+        """
+        config = self._unended(len(said) + 1)
+        config.update(output_logits=True, return_dict_in_generate=True)
+        forced = _ForcedWords([(*said, 0)])
+        logits = model.generate(**inputs, generation_config=config, logits_processor=[forced]).logits[-1][0]
+        return torch.log_softmax(logits.float(), dim=-1).cpu()
+
+    def _unended(self, max_new_tokens: int) -> Any:
+        """Return the ``GenerationConfig`` of a greedy answer that no token ends."""
+        return _library.GenerationConfig(
             do_sample=False,
             num_beams=1,
-            max_new_tokens=max(map(len, words)),
+            max_new_tokens=max_new_tokens,
             pad_token_id=self._loaded.pad_token_id,
             bos_token_id=self._loaded.tokenizer.bos_token_id,
             decoder_start_token_id=self._loaded.model.generation_config.decoder_start_token_id,
         )
-        model.generate(**inputs, generation_config=config, logits_processor=[forced])
-        return forced.sums
 
 
 class _PromptCache:

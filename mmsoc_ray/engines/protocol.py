@@ -14,6 +14,9 @@ Picture = npt.NDArray[np.uint8]
 """A decoded picture: RGB, shape (height, width, 3)."""
 
 
+ERROR_CHARACTERS = 500
+"""An answer's ``error`` is cut after so many."""
+
 PROMPT_ERROR = "PromptError: "
 """How the ``error`` of an answer begins that the prompt alone has caused: asked again, it would fail the same way."""
 
@@ -37,6 +40,7 @@ class Request:
         labels: Label to the word that answers it, where every label is to be scored; None otherwise.
         example_pictures: Pictures of the examples before the question, in order; arrays that all posts share.
         places: Where in the prompt (in characters) the pictures stand: the examples', then the post's own.
+        adapter: Name of the LoRA adapter that answers, of those that the engine was given; empty for the base model.
     """
 
     setting: str
@@ -48,6 +52,7 @@ class Request:
     labels: Mapping[str, str] | None = None
     example_pictures: tuple[Picture, ...] = field(default=(), repr=False)
     places: tuple[int, ...] = (0,)
+    adapter: str = ""
 
     @property
     def pieces(self) -> tuple[str, ...]:
@@ -90,6 +95,7 @@ class Answer:
         cached_tokens: Prompt tokens that were not computed again.
         latency_s: Seconds from the start of the batch that held the request to its answer.
         label_scores: Probability of each label, summing to 1, where ``Request.labels`` asked for it.
+        token_ids: The tokens generated, with the one that ended the answer; empty where the engine does not say.
     """
 
     post_index: int
@@ -102,10 +108,16 @@ class Answer:
     cached_tokens: int = 0
     latency_s: float = 0.0
     label_scores: Mapping[str, float] | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 class Engine(Protocol):
-    """A loaded model. Constructed once per actor; a dead engine ends its process so that Ray replaces the actor."""
+    """A loaded model. Constructed once per actor; a dead engine ends its process so that Ray replaces the actor.
+
+    An engine whose GPU another process uses than the actor's may tell of it by two more attributes: ``gpu``, its name,
+    and ``gpu_peak_bytes``.
+    An engine with a true attribute ``concurrent`` is asked by several threads at once; the others by one at a time.
+    """
 
     name: str
     version: str

@@ -63,7 +63,7 @@ def find_families(
             pictures = len(first.examples) or len(first.picture_features)
             tokens = sum(len(features) for features in first.picture_features[:pictures])
             torn = sum(token == image_token_id for token in first.token_ids[:prefix]) != tokens
-            plain = all(_is_plain(members[place]) for place in places)
+            plain = all(members[place].is_plain for place in places)
             if plain and len(places) > 1 and prefix >= MIN_PREFIX_TOKENS and not torn:
                 families.append(Family(tuple(members[place] for place in places), prefix, pictures))
             else:
@@ -164,14 +164,3 @@ def continued_inputs(
         "input_ids": torch.cat([prefixes["input_ids"][index], ids], dim=1),
         "attention_mask": torch.cat([prefixes["attention_mask"][index], mask], dim=1),
     }
-
-
-def select_rows(cache: Any, rows: Sequence[int]) -> Any:
-    """Return a new cache of the given rows, which may repeat; the old one stays as it is."""
-    index = list(rows)
-    return transformers.DynamicCache([(layer.keys[index], layer.values[index]) for layer in cache.layers])
-
-
-def _is_plain(request: EncodedRequest) -> bool:
-    """Whether ids, mask and features are all that the model is given."""
-    return not request.picture_inputs and request.token_inputs.keys() == {"input_ids", "attention_mask"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,21 +11,17 @@ from typing import Any
 
 import torch
 import transformers
-from PIL import Image
 
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
-from mmsoc_ray.engines.encoded import SECOND_PROMPT, EncodedRequest, stack
+from mmsoc_ray.engines.encoded import EncodedRequest, stack
+from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
-from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, PromptError, Request
-from mmsoc_ray.engines.shared_prefix import (
-    Family,
-    continued_inputs,
-    find_families,
-    prefix_inputs,
-    select_rows,
-)
+from mmsoc_ray.engines.pictures import PictureEncoder, ReadRequest
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, PreparedPost, Request
+from mmsoc_ray.engines.reading import RequestReader
+from mmsoc_ray.engines.shared_prefix import Family, continued_inputs, find_families, prefix_inputs
 from mmsoc_ray.engines.versions import transformers_version
 from mmsoc_ray.models.entry import ModelEntry
 
@@ -34,18 +31,17 @@ POSTS_AT_ONCE = 64
 EXAMPLES_AT_ONCE = 256
 """So many example pictures, counted in every request that shows them, are held at a time; one post may have more."""
 
-ERROR_CHARACTERS = 500
-
 
 class TransformersEngine:
-    """Answers with ``generate`` of the transformers library, in batches of similar length within one call.
+    """Answers with the transformers library, in batches of similar length within one call.
 
     Decodes as the entry says (greedy by default), whatever the checkpoint's own generation settings say (sampling,
     repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
     common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
     picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
-    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Other architectures get pixels
-    and prompt whole with every request.
+    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Such requests are continued
+    together, whatever the limits of their answers (``greedy``). Other architectures get pixels and prompt whole with
+    every request, and the library's ``generate``.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -66,6 +62,7 @@ class TransformersEngine:
         *,
         threads: int | None = None,
         device: str | torch.device | None = None,
+        alone: bool = False,
     ) -> None:
         """Load the checkpoint.
 
@@ -74,6 +71,7 @@ class TransformersEngine:
             entry: The registry's entry: dtype, prompt template, whether it sees pictures, bound on a batch.
             threads: CPU threads of torch in this process; None leaves torch's choice.
             device: For example ``cuda:0``; None takes the first GPU, or the CPU.
+            alone: Compute each request by itself, as the library alone would: no batch, nothing shared.
 
         Raises:
             ConfigurationError: The folder is not there, has no safetensors, sees no pictures although the entry says
@@ -85,8 +83,13 @@ class TransformersEngine:
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
         self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        if alone:
+            self._entry = dataclasses.replace(entry, batch_tokens=1)
+            self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
+        self._reader = RequestReader(self._loaded, entry.name)
+        self._pictures = PictureEncoder(self._loaded, self._to_device, recover_or_exit)
+        self._decoder = GreedyDecoder(self._loaded.model, self._loaded.end_token_ids)
         self._labels = LabelScorer(self._loaded)
-        self._examples: dict[int, tuple[Picture, torch.Tensor]] = {}
 
     @property
     def dtype(self) -> str:
@@ -100,12 +103,11 @@ class TransformersEngine:
 
     def _answer_together(self, first_index: int, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
         encoded: list[EncodedRequest] = []
-        for post_index, post in enumerate(posts, start=first_index):
-            for request_index, result in enumerate(self._encode_post(post_index, post)):
-                if isinstance(result, EncodedRequest):
-                    encoded.append(result)
-                else:
-                    yield _failed(post_index, request_index, result)
+        for post_index, request_index, result in self._encode_posts(first_index, posts):
+            if isinstance(result, EncodedRequest):
+                encoded.append(result)
+            else:
+                yield _failed(post_index, request_index, result)
         families: list[Family] = []
         if self._loaded.shares_prefixes:
             families, encoded = find_families(encoded, self._loaded.image_token_id)
@@ -125,7 +127,8 @@ class TransformersEngine:
 
     def _answer_whole(self, requests: Sequence[EncodedRequest]) -> Iterator[Answer]:
         batch_tokens = self._entry.batch_tokens // self._entry.decoding.num_beams  # each beam is a row of the batch
-        for batch in pack([request.size for request in requests], batch_tokens):
+        sizes = [request.size(own_limit=self._computes(request)) for request in requests]
+        for batch in pack(sizes, batch_tokens):
             yield from run_in_halves(
                 [requests[position] for position in batch],
                 self._generate_whole,
@@ -133,67 +136,25 @@ class TransformersEngine:
                 recover_or_exit,
             )
 
-    def _encode_post(self, post_index: int, post: PreparedPost) -> Iterator[EncodedRequest | Exception]:
-        """Tokenise a post's requests; its picture is encoded once."""
-        own: dict[int, tuple[Picture, torch.Tensor]] = {}
-        for request_index, request in enumerate(post.requests):
-            try:
-                token_inputs, picture_inputs = self._tokenise(request, post.image)
-                features = self._encode_pictures(request, post.image, picture_inputs, own)
-                if features:
-                    picture_inputs = {name: x for name, x in picture_inputs.items() if "pixel" not in name}
-                yield EncodedRequest(
-                    post_index,
-                    request_index,
-                    request.max_new_tokens,
-                    token_inputs,
-                    picture_inputs,
-                    features,
-                    self._label_tokens(request, token_inputs),
-                    tuple(map(id, request.example_pictures)),
-                )
-            except Exception as error:
-                recover_or_exit(error)
-                yield error
-
-    def _tokenise(
-        self, request: Request, picture: Picture | None
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return the inputs along the tokens and those of the picture."""
-        loaded = self._loaded
-        if request.with_image and loaded.processor is None:
-            raise ValueError(f"model {self._entry.name!r} sees no pictures, but the request shows one")
-        if request.with_image and picture is None:
-            raise ValueError("the request shows a picture, but the post has none")
-        text = loaded.wrapper.wrap(request.pieces)
-        shown = [*request.example_pictures, picture] if request.with_image and picture is not None else []
-        self._check_text(text, len(shown))
-        add_special_tokens = loaded.wrapper.add_special_tokens
-        if loaded.processor is None:
-            inputs = loaded.tokenizer(text, return_tensors="pt", add_special_tokens=add_special_tokens)
-        else:
-            # As a PIL picture: from an array, processors guess which axis holds the channels.
-            # One list a prompt: some processors would spread a flat one over the prompts.
-            images = [Image.fromarray(pixels) for pixels in shown]
-            pictures = {"images": [images] if len(images) > 1 else images} if images else {}
-            inputs = loaded.processor(
-                text=[text], return_tensors="pt", add_special_tokens=add_special_tokens, **pictures
-            )
-        ids = inputs["input_ids"]
-        self._check_length(ids.shape[1], request.max_new_tokens, len(request.example_pictures))
-        if request.with_image and loaded.image_token_id is not None and loaded.image_token_id not in ids:
-            raise ValueError("the checkpoint's processor left no place for the picture in the prompt")
-        if not request.with_image:
-            inputs = {name: x for name, x in inputs.items() if not name.startswith(SECOND_PROMPT)}
-        tokens = {
-            name: x
-            for name, x in inputs.items()
-            if name.startswith(SECOND_PROMPT) or (x.shape == ids.shape and "pixel" not in name)
-        }
-        pixels = {name: x for name, x in inputs.items() if name not in tokens}
-        if not loaded.takes_token_types:
-            tokens.pop("token_type_ids", None)
-        return tokens, pixels
+    def _encode_posts(
+        self, first_index: int, posts: Sequence[PreparedPost]
+    ) -> Iterator[tuple[int, int, EncodedRequest | Exception]]:
+        """Tokenise the posts' requests and encode their pictures; yield each with its place, or why it cannot be."""
+        read: list[ReadRequest] = []
+        for post_index, post in enumerate(posts, start=first_index):
+            self._reader.begin_post()
+            for request_index, request in enumerate(post.requests):
+                try:
+                    tokens, pixels = self._reader.read(request, post.image)
+                    labels = self._label_tokens(request, tokens)
+                except Exception as error:
+                    recover_or_exit(error)
+                    yield post_index, request_index, error
+                else:
+                    read.append(ReadRequest(post_index, request_index, request, post.image, tokens, pixels, labels))
+        for one, features in zip(read, self._pictures.encode(read), strict=True):
+            result = features if isinstance(features, Exception) else _encoded(one, features)
+            yield one.post_index, one.request_index, result
 
     def _label_tokens(
         self, request: Request, token_inputs: dict[str, torch.Tensor]
@@ -201,68 +162,8 @@ class TransformersEngine:
         if not request.labels:
             return None
         tokens = self._labels.tokens(self._loaded.wrapper.wrap(request.pieces), request.labels)
-        self._check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
+        self._reader.check_length(token_inputs["input_ids"].shape[1], max(map(len, tokens.values())))
         return tokens
-
-    def _check_text(self, text: str, pictures: int) -> None:
-        """Refuse a prompt in which the post's text became a control token, or a picture got no place."""
-        found = self._loaded.wrapper.control_tokens(text)
-        frame = self._loaded.frame_control_tokens
-        expected = frame[False] + (pictures * (frame[True] - frame[False]) if pictures else 0)
-        if found != expected:
-            raise PromptError(
-                f"the prompt holds {found} control tokens where the model's frame has {expected}: "
-                "the post's text spells one in a way that could not be made harmless"
-            )
-
-    def _check_length(self, prompt_tokens: int, max_new_tokens: int, example_pictures: int = 0) -> None:
-        """Refuse a prompt that does not fit: nothing is cut silently."""
-        answered_apart = self._loaded.text_model.config.is_encoder_decoder
-        context, asked = self._loaded.context_tokens, prompt_tokens + (0 if answered_apart else max_new_tokens)
-        if context is not None and asked > context:
-            raise PromptError(
-                f"the prompt has {prompt_tokens} tokens and its answer up to {max_new_tokens}, together "
-                f"{asked}: more than the context of {context} tokens"
-                + (f"; {example_pictures} example pictures are part of it, so take fewer" if example_pictures else "")
-            )
-
-    def _encode_pictures(
-        self,
-        request: Request,
-        picture: Picture | None,
-        inputs: dict[str, torch.Tensor],
-        own: dict[int, tuple[Picture, torch.Tensor]],
-    ) -> tuple[torch.Tensor, ...]:
-        """Return the features of a request's pictures, each encoded once; none where this architecture takes pixels."""
-        if not inputs or picture is None or not self._loaded.takes_encoded_pictures:
-            return ()
-        shown = (*request.example_pictures, picture)
-        if len(shown) > 1 and any(len(tensor) != len(shown) for tensor in inputs.values()):
-            return self._encode(inputs, len(shown))  # patches of all pictures along one axis
-        features = []
-        for place, pixels in enumerate(shown):
-            known = own if pixels is picture else self._examples
-            if id(pixels) not in known:
-                one = {name: x[place : place + 1] for name, x in inputs.items()} if len(shown) > 1 else inputs
-                encoded = self._encode(one, 1)
-                if not encoded:
-                    return ()
-                known[id(pixels)] = pixels, encoded[0]  # with the pixels, so that no other picture gets their id
-            features.append(known[id(pixels)][1])
-        return tuple(features)
-
-    @torch.inference_mode()
-    def _encode(self, picture_inputs: dict[str, torch.Tensor], pictures: int) -> tuple[torch.Tensor, ...]:
-        """Return each picture's features, or nothing where this architecture cannot be given them."""
-        model = self._loaded.model
-        outputs = model.base_model.get_image_features(**self._to_device(picture_inputs), return_dict=True)
-        features: Any = outputs.pooler_output
-        # Exactly one tensor for each picture, and nothing beside it that the language model would need.
-        beside = set(outputs.keys()) - {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
-        if beside or not isinstance(features, list | tuple) or len(features) != pictures:
-            self._loaded.takes_encoded_pictures = False
-            return ()
-        return tuple(features)
 
     @torch.inference_mode()
     def _continue_prefixes(self, families: Sequence[Family]) -> list[list[Answer]]:
@@ -270,48 +171,56 @@ class TransformersEngine:
         started = time.perf_counter()
         pad = self._loaded.pad_token_id
         prefixes = prefix_inputs(families, pad)
-        prefilled = self._loaded.model.generate(
-            **self._to_device(prefixes),
-            **_encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families),
-            generation_config=self._loaded.greedy(max_new_tokens=1, with_cache=True),
-        )
+        shown = _encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families)
+        prefix = self._decoder.compute(self._to_device(prefixes), shown).inputs["past_key_values"]
         requests = [(row, request) for row, family in enumerate(families) for request in family.requests]
         suffixes = [request.token_inputs["input_ids"][:, families[row].prefix_tokens :] for row, request in requests]
         width = prefixes["input_ids"].shape[1]
         sizes = [
-            BatchSize(request.max_new_tokens, width + suffix.shape[1], request.max_new_tokens)
+            BatchSize((), width + suffix.shape[1], request.max_new_tokens)
             for (_, request), suffix in zip(requests, suffixes, strict=True)
         ]
         answers: list[list[Answer]] = [[] for _ in families]
         for batch in pack(sizes, self._entry.batch_tokens):
             rows = [requests[position][0] for position in batch]
+            asked = [requests[position][1] for position in batch]
             inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)
-            given = {**self._to_device(inputs), "past_key_values": select_rows(prefilled.past_key_values, rows)}
             behind = _encoded_pictures(
                 request.picture_features[families[row].prefix_pictures :]
-                for row, request in (requests[position] for position in batch)
+                for row, request in zip(rows, asked, strict=True)
             )
-            new_tokens = self._generate({**given, **behind}, sizes[batch[0]].new_tokens)
-            scores = self._labels.scores(self._loaded.model, given, [requests[position][1] for position in batch])
-            latency_s = time.perf_counter() - started
-            for position, row, tokens, of_labels in zip(batch, rows, new_tokens, scores, strict=True):
-                request = requests[position][1]
+            room = inputs["input_ids"].shape[1] - width + max(request.max_new_tokens for request in asked)
+            prompts = self._decoder.compute(self._to_device(inputs), behind, select_rows(prefix, rows, room))
+            for row, request, said, scores in zip(rows, asked, *self._say(prompts, asked), strict=True):
                 again = 0 if request is families[row].requests[0] else families[row].prefix_tokens
-                answers[row].append(self._finish(request, tokens, of_labels, latency_s, cached_tokens=again))
+                latency_s = time.perf_counter() - started
+                answers[row].append(self._finish(request, said, scores, latency_s, cached_tokens=again))
         return answers
+
+    def _computes(self, request: EncodedRequest) -> bool:
+        """Whether a request is answered by ``GreedyDecoder``; by the library's ``generate`` otherwise."""
+        return self._loaded.shares_prefixes and request.is_plain
+
+    def _say(
+        self, prompts: Prompts, requests: Sequence[EncodedRequest]
+    ) -> tuple[list[list[int]], list[dict[str, float] | None]]:
+        """Return the answers to computed prompts, and the scores of their labels."""
+        scores = self._labels.scores(self._loaded.model, prompts.inputs, requests)
+        return self._decoder.answer(prompts, [request.max_new_tokens for request in requests]), scores
 
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
         started = time.perf_counter()
-        inputs = {
-            **self._to_device(stack(requests, self._loaded.pad_token_id)),
-            **_encoded_pictures(request.picture_features for request in requests),
-        }
-        inputs |= self._labels.new_cache(requests)
-        new_tokens = self._generate(inputs, requests[0].max_new_tokens)
-        scores = self._labels.scores(self._answering(inputs), inputs, requests)
+        inputs: dict[str, Any] = self._to_device(stack(requests, self._loaded.pad_token_id))
+        pictures = _encoded_pictures(request.picture_features for request in requests)
+        if self._computes(requests[0]):
+            said, scores = self._say(self._decoder.compute(inputs, pictures), requests)
+        else:
+            inputs |= pictures
+            said = self._generate(inputs, requests[0].max_new_tokens)
+            scores = self._labels.scores(self._answering(inputs), inputs, requests)
         latency_s = time.perf_counter() - started
-        return [self._finish(*answered, latency_s) for answered in zip(requests, new_tokens, scores, strict=True)]
+        return [self._finish(*answered, latency_s) for answered in zip(requests, said, scores, strict=True)]
 
     def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
         prompt_tokens = inputs["input_ids"].shape[1]
@@ -348,13 +257,66 @@ class TransformersEngine:
             cached_tokens=cached_tokens,
             latency_s=latency_s,
             label_scores=label_scores,
+            token_ids=tuple(tokens if end is None else tokens[: end + 1]),
         )
+
+    def tokens_of(self, text: str, *, ended: bool) -> list[int]:
+        """Return the tokens of an answer's text, with an end token behind them where it has ended."""
+        tokens: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False)
+        turn = self._loaded.wrapper.end_of_turn_id()
+        end = self._loaded.tokenizer.eos_token_id if turn is None else turn
+        return [*tokens, end] if ended and end is not None else tokens
+
+    def spell(self, token: int) -> str:
+        """Return a token as text, a control token by its name."""
+        text: str = self._loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return text or str(self._loaded.tokenizer.convert_ids_to_tokens(token))
+
+    @torch.inference_mode()
+    def next_token(self, post: PreparedPost, said: Sequence[int]) -> torch.Tensor:
+        """Return each token's log-probability behind a post's only request and the beginning of its answer.
+
+        Computed alone, over the whole prompt, greedily whatever the entry's decoding.
+
+        Args:
+            post: A post with one request.
+            said: Tokens of the answer so far.
+
+        Returns:
+            Natural logarithms, shape (vocabulary,).
+
+        Raises:
+            PromptError, ValueError: The request cannot be asked.
+        """
+        ((_, _, encoded),) = self._encode_posts(0, [post])
+        if isinstance(encoded, Exception):
+            raise encoded
+        inputs = {
+            **self._to_device(stack([encoded], self._loaded.pad_token_id)),
+            **_encoded_pictures([encoded.picture_features]),
+        }
+        return self._labels.next_token(self._answering(inputs), inputs, said)
 
     def _to_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {
             name: tensor.to(self._device, DTYPES[self._dtype] if tensor.is_floating_point() else None)
             for name, tensor in inputs.items()
         }
+
+
+def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...]) -> EncodedRequest:
+    """Return a request with the features of its pictures in place of their pixels, where there are any."""
+    pixels = {name: x for name, x in read.picture_inputs.items() if not features or "pixel" not in name}
+    return EncodedRequest(
+        read.post_index,
+        read.request_index,
+        read.request.max_new_tokens,
+        read.token_inputs,
+        pixels,
+        features,
+        read.label_tokens,
+        tuple(map(id, read.request.example_pictures)),
+    )
 
 
 def _encoded_pictures(rows: Iterable[tuple[torch.Tensor, ...]]) -> dict[str, Any]:

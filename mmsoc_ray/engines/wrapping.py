@@ -76,6 +76,11 @@ class PromptWrapper:
         token_ids = self._tokenizer.encode(text, add_special_tokens=self.add_special_tokens)
         return sum(token_id in self._control_ids for token_id in token_ids)
 
+    def empty_frames(self, *, with_pictures: bool) -> dict[bool, int]:
+        """Count the control tokens of a frame around nothing: without a picture, and with one where it can show one."""
+        frames = {False: self.control_tokens(self.wrap(["a"]))}
+        return frames | ({True: self.control_tokens(self.wrap(["", "a"]))} if with_pictures else {})
+
     def end_of_turn_id(self) -> int | None:
         """Return the id of the special token that the chat template puts after an answer, or None."""
         if self._template is not None:

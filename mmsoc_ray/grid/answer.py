@@ -43,6 +43,11 @@ class UnitAnswerer:
         self._engines = engines
         self._example_pictures = example_pictures or {}
 
+    @property
+    def engine(self) -> Engine | None:
+        """One of its engines; None where it has none."""
+        return next(iter(self._engines.values()), None) if self._engines else None
+
     def __call__(self, unit: PreparedUnit) -> pa.Table:
         """Return the predictions of a unit: a row of ``PREDICTION_SCHEMA`` per request, none missing, none twice.
 
@@ -183,8 +188,7 @@ class _SameForAll(dict[str, Engine]):
     """One engine for every dataset."""
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self._engine = engine
+        super().__init__({"": engine})
 
     def __missing__(self, dataset: str) -> Engine:
-        return self._engine
+        return self[""]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.engines.endpoint import check_endpoint
-from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.engines.vllm_start import check_vllm
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.invocation import refuse_vanishing
@@ -77,11 +77,8 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
     if entry.engine == "endpoint":
         check_endpoint(entry)
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
-    if entry.engine != "transformers":
-        raise ConfigurationError(
-            f"model {entry.name!r}: the engine {entry.engine!r} comes with a later version, and no other loads this "
-            f"model. Leave it out: name the others with --models."
-        )
+    if entry.engine == "vllm":
+        check_vllm(entry)
     if weights is not None:
         refuse_vanishing("weights", weights)
         entry = locate_weights(entry, weights)

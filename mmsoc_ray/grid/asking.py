@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS
 from mmsoc_ray.grid.attempts import Attempts
+from mmsoc_ray.grid.turns import Turns
 from mmsoc_ray.grid.wire import PreparedUnit
 
 TRIES_TOGETHER = 3
@@ -20,7 +22,6 @@ TRIES_ALONE = 3
 """So often a post is asked alone; after that it is given up."""
 BROKEN_AFTER = 3
 """An engine that gave up so many posts and has answered nothing is broken; the posts are not."""
-ERROR_CHARACTERS = 500
 
 AnswerUnit = Callable[[PreparedUnit], pa.Table]
 """Asks the engine: predictions of all requests of a unit, see ``UnitAnswerer``."""
@@ -58,6 +59,9 @@ class CarefulAnswerer:
     are asked alone: predictions of each are kept, so that neighbours are asked once. A post that raises alone, or that
     ends the process ``TRIES_ALONE`` times, gets rows with its error.
 
+    Several threads may ask about units whole at a time; a unit that is taken apart has the engine to itself, so that a
+    death is laid to the one post that was asked.
+
     Args:
         answer: Asks the engine.
         attempts: Where attempts are on record.
@@ -66,6 +70,7 @@ class CarefulAnswerer:
     def __init__(self, answer: AnswerUnit, attempts: Attempts) -> None:
         self._answer = answer
         self._attempts = attempts
+        self._turns = Turns()
         self._answering = False
 
     def __call__(self, unit: PreparedUnit) -> pa.Table | Undecided:
@@ -77,15 +82,18 @@ class CarefulAnswerer:
         if not _askable(unit):
             return self._answer(unit)
         if self._attempts.tries(unit.unit_id) < TRIES_TOGETHER:
-            self._attempts.begin(unit.unit_id)
-            try:
-                predictions = self._answer(unit)
-            except Exception:
-                # Which of the posts it was, if any, only asking them alone can tell.
-                print(f"unit {unit.unit_id} is taken apart:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-            else:
-                return self._noted(predictions)
-        return self._taken_apart(unit)
+            with self._turns.together():
+                self._attempts.begin(unit.unit_id)
+                try:
+                    predictions = self._answer(unit)
+                except Exception:
+                    # Which of the posts it was, if any, only asking them alone can tell.
+                    said = traceback.format_exc()
+                    print(f"unit {unit.unit_id} is taken apart:\n{said}", file=sys.stderr, flush=True)
+                else:
+                    return self._noted(predictions)
+        with self._turns.alone():
+            return self._taken_apart(unit)
 
     def _taken_apart(self, unit: PreparedUnit) -> pa.Table | Undecided:
         predictions: dict[int, pa.Table] = {}

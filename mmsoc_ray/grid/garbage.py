@@ -18,7 +18,7 @@ ROOMS = ("runs", "results", "manifests", "words")
 """Folders of an output root that runs write to. Whatever else lies there is somebody's own and is never looked at."""
 
 _OURS = re.compile(
-    r"runs/[^/]+/(plan\.json|model=[^/]+/config=c[^/]*/.+|cells/.+|examples/[^/]+)"
+    r"runs/[^/]+/(plan\.json|model=[^/]+/config=c[^/]*/.+|cells/.+|examples/[^/]+|stats/[^/]+\.json)"
     r"|results/run_id=[^/]+/.+|manifests/[^/]+\.json|words/[0-9a-f]{12}/[^/]+\.json"
     rf"|.+/{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+"
 )
@@ -148,8 +148,8 @@ def _reason(path: str, runs: Mapping[str, _Run]) -> str | None:
     run = runs.get(_run_id(path))
     if run is None:
         return "its run has neither plan nor manifest"
-    # Example pictures belong to the run: the keys of its answers name them.
-    if run.parts is None or path in run.parts or path.split("/")[2] == "examples":
+    # Example pictures belong to the run: the keys of its answers name them. So does what it cost.
+    if run.parts is None or path in run.parts or path.split("/")[2] in ("examples", "stats"):
         return None
     return "no part of what its run's manifest stands for"
 

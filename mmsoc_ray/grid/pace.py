@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+
+from mmsoc_ray.grid.usage import EngineUse
 
 WINDOW_S = 60.0
 """Recent rates look back so many seconds, further where fewer than ``WINDOW_UNITS`` units fall into them."""
 WINDOW_UNITS = 8
 SHORTEST_WINDOW_S = 1.0
 """Over less a rate says nothing: the first baseline unit takes milliseconds."""
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """What an engine was asked of one cell; answers that were taken over are left out.
+
+    Attributes:
+        dataset: Dataset of the cell.
+        setting: Its setting.
+        task: Its task.
+        requests: Requests, those that ended in an error included.
+        prompt_tokens: Tokens of their prompts.
+        cached_tokens: Those of them that were not computed again.
+        output_tokens: Tokens generated.
+    """
+
+    dataset: str
+    setting: str
+    task: str
+    requests: int
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,13 @@ class Receipt:
         elsewhere: Another process answered it, or an execution that stalled before it could tell: rates leave it out.
         reused: Requests whose answers were taken over from earlier runs.
         reused_from: The ids of those runs, separated by commas.
+        work: What the engine was asked, by cell.
+        version: The engine's version.
+        use: What its engine did since the last unit of that engine; None where it was not asked.
+        ended_at: When the engine had answered it, in seconds since 1970 by the clock of its node; 0 where none has. The
+            driver may hear of a unit only with the next.
+        sink_s: Seconds of making the unit durable.
+        prepare_peak_bytes: Highest resident memory of the process that prepared the unit.
     """
 
     unit_id: str
@@ -41,6 +74,25 @@ class Receipt:
     elsewhere: bool = False
     reused: int = 0
     reused_from: str = ""
+    work: tuple[CellWork, ...] = ()
+    version: str = ""
+    use: EngineUse | None = None
+    ended_at: float = 0.0
+    sink_s: float = 0.0
+    prepare_peak_bytes: int = 0
+
+    @property
+    def json(self) -> str:
+        """The receipt as one column of a row of Ray Data."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Receipt:
+        """Read a receipt back."""
+        content = json.loads(text)
+        work = tuple(CellWork(**cell) for cell in content.pop("work"))
+        use = content.pop("use")
+        return cls(**content, work=work, use=use and EngineUse(**use))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,14 @@ class ModelPlan:
         """Return the units of all its datasets."""
         return [unit for manifest in self.datasets.values() for unit in plan_units(manifest, limit=self.limit)]
 
+    def longest_first(self, units: Iterable[Unit]) -> list[Unit]:
+        """Return units in the order of the answers that they may take, most first, so that no long one ends a run."""
+        tokens = {
+            dataset: sum(question.rounds * question.max_new_tokens for question in self.questions_on(dataset))
+            for dataset in self.datasets
+        }
+        return sorted(units, key=lambda unit: -unit.posts * tokens[unit.dataset])
+
     def posts(self, dataset: str) -> int:
         """Return how many posts of a dataset it is asked about."""
         posts = self.datasets[dataset].posts
@@ -114,17 +122,18 @@ class ModelPlan:
 
     def cells(self) -> dict[Cell, int]:
         """Return its cells, each with its number of posts."""
-        return {
-            Cell(
-                model=self.entry.name,
-                adapter=BASE_ADAPTER,
-                setting=question.setting,
-                task=question.task,
-                dataset=question.dataset,
-                split=self.datasets[question.dataset].split,
-            ): self.posts(question.dataset)
-            for question in self.questions
-        }
+        return {self.cell(question): self.posts(question.dataset) for question in self.questions}
+
+    def cell(self, question: Question) -> Cell:
+        """Return the cell that a question is."""
+        return Cell(
+            model=self.entry.name,
+            adapter=BASE_ADAPTER,
+            setting=question.setting,
+            task=question.task,
+            dataset=question.dataset,
+            split=self.datasets[question.dataset].split,
+        )
 
     @property
     def requests(self) -> int:
@@ -213,7 +222,8 @@ def _plan_model(
     offers: Mapping[str, tuple[str, ...]],
     limit: int | None,
 ) -> ModelPlan:
-    entry = _entry(name, choice)
+    resources = choice.resources or grid.defaults.resources
+    entry = _entry(name, choice, gpus=resources.gpus)
     settings = choice.settings or tuple(s for s in grid.defaults.settings if can_answer(entry, s))
     if not settings:
         raise ConfigurationError(
@@ -247,7 +257,7 @@ def _plan_model(
     for question in questions:
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
-    return ModelPlan(entry, choice.resources or grid.defaults.resources, questions, datasets, fit, limit)
+    return ModelPlan(entry, resources, questions, datasets, fit, limit)
 
 
 def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:
@@ -266,7 +276,8 @@ def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest
         )
 
 
-def _entry(name: str, choice: ModelChoice) -> ModelEntry:
+def _entry(name: str, choice: ModelChoice, *, gpus: float) -> ModelEntry:
+    """Return a model as the grid wants it; vLLM answers where the grid says so, or has GPUs for a model that it can."""
     if choice.checkpoint is None and name not in model_names():
         entry = served_entry(name)
     elif choice.checkpoint is None:
@@ -280,6 +291,10 @@ def _entry(name: str, choice: ModelChoice) -> ModelEntry:
         for field in ("engine", "family", "parameters_b", "dtype", "prompt_template", "batch_tokens")
         if (value := getattr(choice, field)) is not None
     }
+    if choice.engine is None and entry.engine == "vllm" and not gpus:
+        overrides["engine"] = "transformers"
+    if choice.vllm is not None:
+        overrides["vllm"] = dataclasses.replace(entry.vllm, **choice.vllm.model_dump(exclude_none=True))
     if choice.decoding is not None:
         changed = choice.decoding.model_dump(exclude_none=True)
         overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)

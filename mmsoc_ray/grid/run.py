@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mmsoc_ray.data import Storage, Unit
 from mmsoc_ray.engines import PictureReader
 from mmsoc_ray.errors import ConfigurationError, StorageError
+from mmsoc_ray.grid.account import RunAccount
 from mmsoc_ray.grid.aggregate import CellResult
 from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
 from mmsoc_ray.grid.encoder import pin_encoder
+from mmsoc_ray.grid.estimate import ModelEstimate, as_expected
 from mmsoc_ray.grid.examples import choose_examples, write_pictures
+from mmsoc_ray.grid.forecast import expectations
 from mmsoc_ray.grid.keys import differences, digest
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
@@ -24,6 +29,7 @@ from mmsoc_ray.grid.retries import in_other_order, stream_to_the_end
 from mmsoc_ray.grid.reuse import EarlierRun, ReusePolicy, choose_runs, earlier_runs
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scores import is_under_way, read_manifest, score_run, seal_run, units_left, withdraw
+from mmsoc_ray.grid.stats import ModelStats
 from mmsoc_ray.interrupts import terminate_as_interrupt
 
 if TYPE_CHECKING:
@@ -88,7 +94,8 @@ class RunResult:
 class Run:
     """A planned run below an output root. ``open_run`` makes one.
 
-    ``joined`` tells that another process has written the plan: it may be at work still.
+    ``joined`` tells that another process has written the plan: it may be at work still. ``opening_s`` are the seconds
+    that it took to open.
     """
 
     root: Storage
@@ -99,6 +106,7 @@ class Run:
     words_digest: str | None
     record: RunRecord
     joined: bool = False
+    opening_s: float = 0.0
 
     def recorded(self, model: PlannedModel) -> RecordedModel:
         """Return a model as the run's plan.json counts it."""
@@ -136,6 +144,7 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
         ConfigurationError: Where the run id stands for another configuration (the message shows the difference), a
             checkpoint cannot be had, or the output root cannot be written.
     """
+    started = time.monotonic()
     folder = RunFolder(run_id)
     uses_words = any(q.setting == "with_ocr" for model in plan.models for q in model.questions)
     ocr = PictureReader().digest if uses_words else None
@@ -147,7 +156,7 @@ def open_run(plan: GridPlan, data: Storage, root: Storage, run_id: str, phase: C
         answerer = resolve_answerer(model, seed=plan.grid.seed, weights=plan.grid.weights)
         models.append(PlannedModel(model, answerer, configuration(model, answerer, words_digest=ocr)))
     run = Run(root, data, folder, plan, tuple(models), ocr, record_run(plan, models, bertscore, run_id))
-    return _write_or_check_plan(run)
+    return dataclasses.replace(_write_or_check_plan(run), opening_s=time.monotonic() - started)
 
 
 def _write_or_check_plan(run: Run) -> Run:
@@ -202,28 +211,33 @@ def execute(
     from mmsoc_ray.grid.head import watched_head
     from mmsoc_ray.grid.stream import start_ray
 
+    account = RunAccount(run.root, run.folder, progress.note, opening_s=run.opening_s)
     progress.phase("starting Ray")
-    start_ray(address)
+    with account.timed("ray_s"):
+        start_ray(address)
     terminate_as_interrupt()
-    with watched_head(progress.abort):
-        return _execute(run, progress, reuse)
+    with watched_head(progress.abort), account:
+        return _execute(run, progress, reuse, account)
 
 
-def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
+def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy, account: RunAccount) -> RunResult:
     from mmsoc_ray.grid.stream import STREAM_ERRORS, cause_of, run_tasks
 
     progress.expect_models(len(run.models))
-    done = _Done()
+    done = _Done(account)
     unfinished = [model.name for model in run.models if run.units_left(model)]
     recounted = [model.name for model in run.models] if is_under_way(run.root, run.folder) else unfinished
     earlier: list[EarlierRun] = []
+    expected: dict[str, ModelEstimate] = {}
     if unfinished:
         withdraw(run.root, run.folder)
+        expected = expectations(run.plan, run.data, run.root, progress.note)
         if reuse is not ReusePolicy.none:
             earlier = earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
-            _answer_model(run, model, progress, earlier, reuse, done)
+            with account.model(model.name, _new_stats(model, expected.get(model.name))):
+                _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
             cause = cause_of(error)
             if isinstance(cause, StorageError):  # the other models would be asked for nothing
@@ -232,10 +246,11 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
             progress.note(f"{model.name} failed: {_last_line(cause)}")
             progress.end_model(model.name)
     progress.phase("counting and aggregating")
-    unsealed = seal_run(run.root, run.folder, run.record, run_tasks, again=recounted)
-    for problem in unsealed:
-        progress.note(problem)
-    cells = score_run(run.root, run.folder, run.record, run_tasks)
+    with account.timed("aggregate_s"):
+        unsealed = seal_run(run.root, run.folder, run.record, run_tasks, again=recounted)
+        for problem in unsealed:
+            progress.note(problem)
+        cells = score_run(run.root, run.folder, run.record, run_tasks)
     for cell in cells:
         if cell.problem is not None:
             progress.note(f"{cell.cell.identity} has no scores: {cell.problem}")
@@ -246,23 +261,40 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy) -> RunResult:
 class _Done:
     """What this process has made durable: units taken over whole, and units that an engine was asked about."""
 
+    account: RunAccount
     engine_requests: int = 0
     reused: int = 0
     rows: int = 0
     reused_from: set[str] = field(default_factory=set)
 
     def taken(self, receipt: Receipt) -> None:
+        self.account.taken(receipt)
+        self._count(receipt)
+
+    def answered(self, receipt: Receipt) -> None:
+        self.account.answered(receipt)
+        if not receipt.elsewhere:
+            self._count(receipt)
+            self.engine_requests += receipt.requests - receipt.reused
+
+    def _count(self, receipt: Receipt) -> None:
         self.reused += receipt.reused
         self.rows += receipt.requests
         self.reused_from.update(run_id for run_id in receipt.reused_from.split(",") if run_id)
 
-    def answered(self, receipt: Receipt) -> None:
-        self.taken(receipt)
-        self.engine_requests += receipt.requests - receipt.reused
-
     def result(self, cells: tuple[CellResult, ...], *, sealed: bool) -> RunResult:
         sources = tuple(sorted(self.reused_from))
         return RunResult(cells, self.engine_requests, self.reused, sources, self.rows, sealed)
+
+
+def _new_stats(model: PlannedModel, expected: ModelEstimate | None) -> ModelStats:
+    return ModelStats(
+        engine=model.plan.entry.engine,
+        dtype=model.answerer.dtype,
+        actors=model.plan.resources.actors,
+        gpus=model.plan.resources.gpus,
+        estimate=None if expected is None else as_expected(expected),
+    )
 
 
 def _last_line(error: Exception) -> str:
@@ -288,25 +320,28 @@ def _answer_model(
 
     left = set(run.units_left(model))
     todo = [unit for unit in model.plan.units() if unit.unit_id in left]
-    todo = in_other_order(todo) if run.joined else todo
+    todo = in_other_order(todo) if run.joined else model.plan.longest_first(todo)
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
         progress.phase(f"looking for known answers of {model.name}")
-    with earlier_answers(run.root.uri, source, progress.note) as look_up:
-        pipeline = _pipeline(run, model)
-        if look_up is not None:
-            pipeline = dataclasses.replace(pipeline, look_up=look_up)
-            pass_over = functools.partial(take_over, pipeline)
-            said = functools.partial(_note, progress, model.name)
-            for receipt in stream_to_the_end(model.name, todo, pass_over, pipeline.durable, said):
-                done.taken(receipt)
-                left.discard(receipt.unit_id)
+    with contextlib.ExitStack() as stack:
+        with done.account.taking_over():
+            look_up = stack.enter_context(earlier_answers(run.root.uri, source, progress.note))
+            pipeline = pipeline_of(run, model)
+            if look_up is not None:
+                pipeline = dataclasses.replace(pipeline, look_up=look_up)
+                pass_over = functools.partial(take_over, pipeline)
+                said = functools.partial(_note, progress, model.name)
+                for receipt in stream_to_the_end(model.name, todo, pass_over, pipeline.durable, said):
+                    done.taken(receipt)
+                    left.discard(receipt.unit_id)
         if left:
             write_pictures(run.root, run.folder, run.plan, model.plan.questions)
         _stream_model(model, pipeline, [unit for unit in todo if unit.unit_id in left], progress, done)
 
 
-def _pipeline(run: Run, model: PlannedModel) -> Pipeline:
+def pipeline_of(run: Run, model: PlannedModel) -> Pipeline:
+    """Return all that the tasks and actors of one of a run's models need to know."""
     from mmsoc_ray.grid.stream import Pipeline
 
     return Pipeline(
@@ -343,10 +378,10 @@ def _stream_model(
     datasets = {unit.unit_id: unit.dataset for unit in todo}
     stream = functools.partial(stream_units, pipeline)
     said = functools.partial(_note, progress, model.name)
-    for receipt in stream_to_the_end(model.name, todo, stream, pipeline.durable, said):
-        if receipt.elsewhere:
-            receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
-        else:
+    with done.account.streaming():
+        for receipt in stream_to_the_end(model.name, todo, stream, pipeline.durable, said):
             done.answered(receipt)
-        progress.unit_done(receipt)
+            if receipt.elsewhere:
+                receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
+            progress.unit_done(receipt)
     progress.end_model(model.name)

@@ -22,11 +22,16 @@ class RunFolder:
     run_id: str
 
     def __post_init__(self) -> None:
-        if not _RUN_ID.fullmatch(self.run_id) or not re.search(r"[A-Za-z]", self.run_id):
+        if not self.is_run_id(self.run_id):
             raise ConfigurationError(
                 f"--run-id {self.run_id!r}: use letters, digits, '.', '-' and '_', with at least one letter, "
                 f"for example nightly-2026-11-22."
             )
+
+    @staticmethod
+    def is_run_id(name: str) -> bool:
+        """Whether a run can have this id."""
+        return bool(_RUN_ID.fullmatch(name) and re.search(r"[A-Za-z]", name))
 
     @property
     def root(self) -> str:
@@ -37,6 +42,11 @@ class RunFolder:
     def plan(self) -> str:
         """The plan, written first."""
         return f"{self.root}/plan.json"
+
+    @property
+    def stats(self) -> str:
+        """Folder of what its processes did with their time; nothing else rests on it."""
+        return f"{self.root}/stats"
 
     def example_picture(self, sha256: str) -> str:
         """File of an example picture as it came, named by its digest."""

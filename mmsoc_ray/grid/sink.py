@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmsoc_ray.data import Storage
-from mmsoc_ray.grid.pace import Receipt
+from mmsoc_ray.grid.pace import CellWork, Receipt
 
 
 def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
@@ -21,6 +22,8 @@ def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
 def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
     """Return what the driver is told of a finished unit."""
     sources = predictions.column("reused_from").drop_null()
+    asked = predictions.filter(pc.is_null(predictions.column("reused_from")))
+    versions = asked.column("engine_version").drop_null()
     return Receipt(
         unit_id=unit_id,
         model=model,
@@ -32,6 +35,18 @@ def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seco
         seconds=seconds,
         reused=len(sources),
         reused_from=",".join(sorted(sources.unique().to_pylist())),
+        work=_work(asked),
+        version=versions[0].as_py() if len(versions) else "",
+    )
+
+
+def _work(asked: pa.Table) -> tuple[CellWork, ...]:
+    tokens = ("prompt_tokens", "cached_tokens", "output_tokens")
+    sums = [([], "count_all"), *((name, "sum") for name in tokens)]
+    cells = asked.group_by(["dataset", "setting", "task"]).aggregate(sums).to_pylist()
+    return tuple(
+        CellWork(cell["dataset"], cell["setting"], cell["task"], cell["count_all"], *(cell[f"{n}_sum"] for n in tokens))
+        for cell in cells
     )
 
 

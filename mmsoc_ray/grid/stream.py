@@ -5,8 +5,10 @@ A row is a unit from plan to receipt: Ray never splits a row, so no block size, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import importlib
 import itertools
 import json
 import logging
@@ -38,6 +40,7 @@ from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
 from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
+from mmsoc_ray.grid.usage import EngineClock, EngineUse, peak_memory
 from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
 from mmsoc_ray.grid.words import UnitWords
 
@@ -50,8 +53,11 @@ SINK_CPUS = 0.1
 STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, EngineBrokenError)
 """What a pipeline raises when a task or an actor fails for good."""
 
-UNITS_IN_FLIGHT = 2
-"""Units queued at an actor: one answered, one waiting, so that the engine never waits for the next."""
+UNITS_AT_ONCE = {"vllm": 4}
+"""Units that an engine is asked about at a time; where it says nothing, one. A continuous engine is kept full by
+several, and finishes each as its last answer comes."""
+UNITS_WAITING = 1
+"""Units queued at an actor beside those, so that the engine never waits for the next."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
@@ -131,7 +137,7 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
     execution = f"{ACTOR_NAME}-{secrets.token_hex(8)}-"
     try:
         for row in _dataset(pipeline, units, execution).iter_rows():
-            yield Deferred(**json.loads(row["deferred"])) if row["deferred"] else Receipt(**json.loads(row["receipt"]))
+            yield Deferred(**json.loads(row["deferred"])) if row["deferred"] else Receipt.from_json(row["receipt"])
     except Exception as error:
         raise explained(error, timeout_s=pipeline.resources.no_progress_timeout_s) from error
     finally:
@@ -140,7 +146,7 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
 
 def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
     rows = [dataclasses.asdict(unit) for unit in units]
-    resources = pipeline.resources
+    resources, at_once = pipeline.resources, UNITS_AT_ONCE.get(pipeline.answerer.entry.engine, 1)
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
     with warnings.catch_warnings():
@@ -150,7 +156,10 @@ def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.d
             fn_constructor_args=(pipeline,),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(
-                size=min(resources.actors, len(units)), max_tasks_in_flight_per_actor=UNITS_IN_FLIGHT
+                size=min(resources.actors, len(units)),
+                max_tasks_in_flight_per_actor=at_once + UNITS_WAITING,
+                max_concurrent_calls_per_actor=at_once,
+                enable_true_multi_threading=at_once > 1,
             ),
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -172,21 +181,27 @@ def render(pipeline: Pipeline, row: Mapping[str, Any]) -> RenderedUnit:
 
 def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     if pipeline.is_done(row["unit_id"]):  # by another process
-        return PreparedUnit(row["unit_id"], row["posts"], (), {}).to_row()
-    rendered = render(pipeline, row)
-    return rendered.prepared(dict(rendered.decode())).to_row()
+        unit = PreparedUnit(row["unit_id"], row["posts"], (), {})
+    else:
+        rendered = render(pipeline, row)
+        unit = rendered.prepared(dict(rendered.decode()))
+    return {**unit.to_row(), "prepare_peak_bytes": peak_memory()}
 
 
 class EngineActor:
     """Holds one engine. Loads the weights once, then answers unit after unit."""
 
     def __init__(self, pipeline: Pipeline) -> None:
+        self._clock = EngineClock()
         self._pipeline = pipeline
         attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
         lost = attempts.loads_lost()
         if lost >= LOADS * pipeline.resources.actors:
             raise EngineBrokenError(f"the engine's process ended {lost} times in a row while it loaded the model")
         attempts.begin_loading()
+        with contextlib.suppress(ImportError):  # open_answerer says it better
+            importlib.import_module(f"mmsoc_ray.engines.{pipeline.answerer.entry.engine}")
+        self._clock.imported()
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
         answerer = open_answerer(
             pipeline.run_id,
@@ -203,20 +218,26 @@ class EngineActor:
             ),
         )
         attempts.end_loading()
+        self._engine = answerer.engine
         self._answerer = CarefulAnswerer(answerer, attempts)
+        self._clock.loaded()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Answer the one unit of a batch, unless another process has."""
         (unit,) = (PreparedUnit.from_row({name: column[0] for name, column in batch.items()}),)
         started = time.monotonic()
         done = not unit.requests or self._pipeline.is_done(unit.unit_id)
-        answered = None if done else self._answerer(unit)
+        with self._clock.answering():
+            answered = None if done else self._answerer(unit)
         return {
             "unit_id": [unit.unit_id],
             "posts": [unit.posts],
             "predictions": [to_bytes(answered) if isinstance(answered, pa.Table) else b""],
             "undecided": [json.dumps(dataclasses.asdict(answered)) if isinstance(answered, Undecided) else ""],
             "seconds": [time.monotonic() - started],
+            "use": [json.dumps(dataclasses.asdict(self._clock.take(self._engine)))],
+            "ended_at": [time.time()],
+            "prepare_peak_bytes": [int(batch["prepare_peak_bytes"][0])],
         }
 
 
@@ -229,15 +250,19 @@ def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
         receipt = write_predictions(pipeline, unit_id, posts, from_bytes(row["predictions"]), seconds)
     else:
         receipt = Receipt(unit_id, pipeline.answerer.entry.name, posts, 0, 0, 0, 0, seconds, elsewhere=True)
-    return {"receipt": json.dumps(dataclasses.asdict(receipt)), "deferred": ""}
+    measured: dict[str, Any] = {"use": EngineUse(**json.loads(row["use"])), "ended_at": float(row["ended_at"])}
+    measured["prepare_peak_bytes"] = int(row["prepare_peak_bytes"])
+    return {"receipt": dataclasses.replace(receipt, **measured).json, "deferred": ""}
 
 
 def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
     """Make a unit's predictions durable."""
     model = pipeline.answerer.entry.name
     path = RunFolder(pipeline.run_id).unit(model, pipeline.config, unit_id)
+    started = time.monotonic()
     write_unit(open_storage(pipeline.root_uri), path, predictions)
-    return receipt_of(unit_id, model, posts, predictions, seconds)
+    sink_s = time.monotonic() - started
+    return dataclasses.replace(receipt_of(unit_id, model, posts, predictions, seconds), sink_s=sink_s)
 
 
 def start_ray(address: str | None) -> None:

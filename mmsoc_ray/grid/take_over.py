@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +120,7 @@ def take_over(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt]:
     try:
         for row in dataset.iter_rows():
             if row["receipt"]:
-                yield Receipt(**json.loads(row["receipt"]))
+                yield Receipt.from_json(row["receipt"])
     except Exception as error:
         raise explained(error, timeout_s=pipeline.resources.no_progress_timeout_s) from error
 
@@ -132,4 +131,4 @@ def _take_over(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
         return {"receipt": ""}
     predictions = UnitAnswerer(pipeline.run_id, pipeline.answerer, None)(unit)
     receipt = write_predictions(pipeline, unit.unit_id, unit.posts, predictions, 0.0)
-    return {"receipt": json.dumps(dataclasses.asdict(receipt))}
+    return {"receipt": receipt.json}

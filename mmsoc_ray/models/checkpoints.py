@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.models.cache import cache_folder, cached_folder
+from mmsoc_ray.models.digests import WEIGHTS_MANIFEST, noted_digest
 from mmsoc_ray.models.entry import ModelEntry
 from mmsoc_ray.models.packaged import DINOV2_ONNX, SMOLLM2_GGUF, CheckpointError, PackagedFile, file_sha256
 from mmsoc_ray.models.weights import fetch_weights, is_remote, planned_digest, read_weights
@@ -104,14 +105,30 @@ def checkpoint_digest(entry: ModelEntry) -> str:
     return planned_digest(resolve_checkpoint(entry))
 
 
+def known_digest(entry: ModelEntry) -> str | None:
+    """Return the digest of a model's checkpoint where it is known already; None where weights would have to be read."""
+    try:
+        if is_remote(entry.checkpoint) or (Path(entry.checkpoint) / WEIGHTS_MANIFEST).is_file():
+            return checkpoint_digest(entry)
+        if entry.checkpoint.startswith(_DEMO):
+            return noted_digest(_demo_folder(entry.checkpoint.removeprefix(_DEMO)))
+        return noted_digest(Path(entry.checkpoint).expanduser()) if entry.checkpoint else None
+    except CheckpointError:
+        return None
+
+
 def demo_checkpoint(name: str) -> Path:
     """Return the folder of a checkpoint made from packages, converting it when it is not in the cache.
 
     Raises:
         CheckpointError: When the name is unknown or a package is missing.
     """
+    return cached_folder(_demo_folder(name), _RECIPES[name].make)
+
+
+def _demo_folder(name: str) -> Path:
     recipe = _RECIPES.get(name)
     if recipe is None:
         known = ", ".join(f"{_DEMO}{known}" for known in sorted(_RECIPES))
         raise CheckpointError(f"unknown checkpoint {_DEMO + name!r}; known: {known}")
-    return cached_folder(cache_folder() / "checkpoints" / f"{name}-{recipe.digest()}", recipe.make)
+    return cache_folder() / "checkpoints" / f"{name}-{recipe.digest()}"

@@ -70,6 +70,14 @@ def model_digest(path: Path) -> str:
     return combined_digest({name: _remembered_sha256(file) for name, file in files.items()})
 
 
+def noted_digest(path: Path) -> str | None:
+    """Return ``model_digest`` where it is remembered of every file; None otherwise. Reads no weights."""
+    files = checkpoint_files(path)
+    noted = {name: _noted(_note(file)) for name, file in files.items()}
+    known = {name: sha256 for name, sha256 in noted.items() if sha256}
+    return combined_digest(known) if known and len(known) == len(files) else None
+
+
 def remember_sha256(file: Path, sha256: str) -> None:
     """Note the digest of a file as it is now; a cache that cannot be written costs time, not the answer."""
     with contextlib.suppress(OSError):

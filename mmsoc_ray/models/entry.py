@@ -47,6 +47,26 @@ class Decoding:
 
 
 @dataclass(frozen=True)
+class VllmLimits:
+    """What vLLM's engine may take for a model. None of it enters the keys of answers.
+
+    Attributes:
+        implementation: Whose code runs the model: ``vllm`` vLLM's own, ``transformers`` the library's inside vLLM;
+            ``auto`` is vLLM's own wherever it has one that can be imported.
+        memory_share: Of each GPU's memory, for weights and caches together.
+        cpu_cache_gb: Memory for keys and values on a machine without a GPU, in GiB.
+        context_tokens: Prompt and answer together cannot be longer; None is what the checkpoint says.
+        sequences: Requests that run together; None is vLLM's choice for the GPU.
+    """
+
+    implementation: Literal["auto", "vllm", "transformers"] = "auto"
+    memory_share: float = 0.9
+    cpu_cache_gb: int = 1
+    context_tokens: int | None = None
+    sequences: int | None = None
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """An OpenAI-compatible server that answers for a model.
 
@@ -96,6 +116,7 @@ class ModelEntry:
         licence: Of the weights, as their card names it; empty where it is not known here.
         note: What a user has to know before using it.
         endpoint: Where the engine ``endpoint`` asks; a grid says it.
+        vllm: What the engine ``vllm`` may take.
     """
 
     name: str
@@ -119,6 +140,7 @@ class ModelEntry:
     licence: str = ""
     note: str = ""
     endpoint: Endpoint | None = None
+    vllm: VllmLimits = VllmLimits()
 
     def weights_gb(self, dtype: Dtype) -> float:
         """Return the memory of the weights in GB (10^9 bytes), computed from the parameters: a lower bound."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.entry import ModelEntry, VllmLimits
 from mmsoc_ray.models.families import PUBLISHED
 
 _ENTRIES = (
@@ -20,6 +20,7 @@ _ENTRIES = (
         max_picture_side=448,
         source="assembled by this project: DINOv2 ViT-S/14, a projector trained on drawn pictures "
         "(demo_projector.md), SmolLM2-135M-Instruct; made to show the program at work, not to be good",
+        vllm=VllmLimits(implementation="transformers"),  # vLLM's own LLaVA knows no DINOv2
     ),
     ModelEntry(
         name="smollm2-135m",

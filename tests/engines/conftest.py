@@ -64,7 +64,7 @@ def save_text_checkpoint(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def save_llava_checkpoint(folder: Path) -> None:
+def save_llava_checkpoint(folder: Path, text: dict[str, Any] = TEXT) -> None:
     tokenizer = train_tokenizer(("<image>",))
     image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     vision = transformers.CLIPVisionConfig(
@@ -72,7 +72,7 @@ def save_llava_checkpoint(folder: Path) -> None:
     )
     config = transformers.LlavaConfig(
         vision_config=vision,
-        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), **TEXT),
+        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), **text),
         image_token_index=image_token_id,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
@@ -98,7 +98,7 @@ def save_llava_checkpoint(folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def save_idefics3_checkpoint(folder: Path) -> None:
+def save_idefics3_checkpoint(folder: Path, text: dict[str, Any] = TEXT) -> None:
     """An architecture that cuts a picture into tiles, whose number of tokens depends on the picture's shape."""
     tiles = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
     tokenizer = train_tokenizer(("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *tiles))
@@ -114,7 +114,7 @@ def save_idefics3_checkpoint(folder: Path) -> None:
             "image_size": 56,
             "patch_size": 14,
         },
-        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **TEXT),
+        text_config=transformers.LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **text),
     )
     torch.manual_seed(3)
     model = transformers.Idefics3ForConditionalGeneration(config)
@@ -160,3 +160,21 @@ def idefics3_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("idefics3")
     save_idefics3_checkpoint(folder)
     return folder
+
+
+def save_wider_checkpoint(name: str, folder: Path) -> None:
+    """Save a tiny ``llava`` or ``idefics3`` whose heads are as wide as vLLM's attention on CPUs wants them."""
+    wider = {**TEXT, "hidden_size": 128, "intermediate_size": 128, "max_position_embeddings": 512}
+    {"llava": save_llava_checkpoint, "idefics3": save_idefics3_checkpoint}[name](folder, wider)
+
+
+@pytest.fixture(scope="module")
+def vllm_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Save a tiny checkpoint that vLLM runs on CPUs."""
+
+    def save(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        save_wider_checkpoint(name, folder)
+        return folder
+
+    return save

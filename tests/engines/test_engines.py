@@ -10,9 +10,9 @@ from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import EngineName, ModelEntry
 
 
-@pytest.mark.parametrize("engine", ["vllm"])
-def test_an_engine_of_a_later_version_names_those_of_this_one(engine: EngineName) -> None:
-    with pytest.raises(ConfigurationError, match="transformers, endpoint and baseline"):
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_an_engine_without_weights_is_refused(engine: EngineName) -> None:
+    with pytest.raises(ConfigurationError, match=f"model 'm': the {engine} engine needs a checkpoint folder"):
         open_engine(ModelEntry("m", "f", 1.0, engine))
 
 

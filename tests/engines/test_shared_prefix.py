@@ -73,15 +73,15 @@ def test_small_batches_share_prefixes_too(engine: TransformersEngine, monkeypatc
 def test_a_failing_continuation_is_answered_whole(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = posts(with_image=engine._loaded.processor is not None)
     expected = outputs(answers(engine, asked))
-    generate, failures = engine._loaded.model.generate, []
+    compute, failures = engine._decoder.compute, []
 
-    def without_cache(**inputs: Any) -> Any:
-        if "past_key_values" in inputs:
+    def without_cache(inputs: Any, pictures: Any, past: Any = None) -> Any:
+        if past is not None:
             failures.append(1)
             raise torch.OutOfMemoryError("out of memory")
-        return generate(**inputs)
+        return compute(inputs, pictures)
 
-    monkeypatch.setattr(engine._loaded.model, "generate", without_cache)
+    monkeypatch.setattr(engine._decoder, "compute", without_cache)
     assert outputs(answers(engine, asked)) == expected
     assert failures
 

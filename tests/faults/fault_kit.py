@@ -81,10 +81,15 @@ class Job:
         files = root.list_files(f"runs/{RUN_ID}")
         return {path: root.read(path) for path in files if "/predictions/" in path}
 
-    def answers(self) -> dict[str, dict[str, Any]]:
-        """Return what stands for each post, by its sample id, without what tells one run from another."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all predictions, without what tells one run from another."""
         rows = pa.concat_tables(pq.read_table(pa.BufferReader(content)) for content in self.units().values())
-        kept = rows.drop_columns(["created_at", "latency_s"]).to_pylist()
+        found: list[dict[str, Any]] = rows.drop_columns(["created_at", "latency_s"]).to_pylist()
+        return found
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """Return what stands for each post, by its sample id."""
+        kept = self.rows()
         assert len({row["sample_id"] for row in kept}) == len(kept), "a post stands twice"
         return {row["sample_id"]: row for row in kept}
 
@@ -108,9 +113,9 @@ class Job:
         return self.root / "results" / f"run_id={RUN_ID}" / "part-0.parquet"
 
 
-def processes() -> Iterator[tuple[int, int, str]]:
+def processes(ids: str = "[0-9]*") -> Iterator[tuple[int, int, str]]:
     """Yield id, parent and start of every process that is alive; the start tells it from a later one of its id."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob(ids):
         with contextlib.suppress(OSError):
             state, parent, *rest = (folder / "stat").read_text().rpartition(")")[2].split()
             if state not in "ZX":
@@ -141,7 +146,7 @@ def run_until(
             assert "The current node timed out during startup" in job.said.splitlines()[-1], job.said
             process = job.start()
         assert time.monotonic() < deadline, f"the job took more than {WAIT_S} s:\n{job.said}"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return process
 
 
@@ -213,7 +218,7 @@ def wait_until(reached: Callable[[], bool], what: str, *, seconds: float = WAIT_
 
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    return any(found == pid for found, _, _ in processes())
+    return any(processes(str(pid)))
 
 
 @contextlib.contextmanager

@@ -26,11 +26,10 @@ def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faul
     faults.clear()
 
     hurt = job(grid, "hurt")
-    faults.set("delay_s", 600)
+    faults.set("fault-p0", "FAULT:sleep:1")  # the kill hits this unit, whichever the stream brings first
     process = hurt.start()
-    wait_until(lambda: len(faults.asked()) >= 1, "a first unit is being asked")
-    faults.set("delay_s", 0)  # read for each post: the next engine does not wait
-    os.kill(faults.asked()[-1][1], signal.SIGKILL)
+    wait_until((faults.folder / "had-memes-test-p0").exists, "the unit is being asked")
+    os.kill(next(pid for key, pid in faults.asked() if key.endswith("/p0")), signal.SIGKILL)
     run_until(ended_well, hurt, process)
 
     found, expected = hurt.answers(), calm.answers()

@@ -76,6 +76,21 @@ def hanging(toy, folder, **units):
     return faulty_grid(folder, toy.checkpoint, CAPTIONS, resources=resources, **units)
 
 
+@pytest.fixture(scope="module")
+def hanging_each_time(toy, tmp_path_factory):
+    """The job of a post that hangs its engine each time, on a cluster of its own: it waits while others are tested."""
+    folder = tmp_path_factory.mktemp("hanging")
+    (folder / "faults").mkdir()
+    faults = Faults(folder / "faults")
+    faults.set("fault-p1", "FAULT:sleep")
+    with cluster(faults) as started:
+        hurt = Job(folder / "out", hanging(toy, folder, posts_per_unit=3), started.address)
+        process = hurt.start()
+        yield hurt, process
+        hurt.kill()
+
+
+@pytest.mark.usefixtures("hanging_each_time")
 @pytest.mark.parametrize("kind", ["spin", "stop", "sleep"])
 def test_a_hung_engine_is_ended_and_its_unit_streamed_again(toy, faults, job, undisturbed, fault_table, tmp_path, kind):
     hurt = job(hanging(toy, tmp_path))
@@ -87,10 +102,9 @@ def test_a_hung_engine_is_ended_and_its_unit_streamed_again(toy, faults, job, un
     fault_table.add(f"engine hangs ({kind})", Cost.between(hurt.files, undisturbed.files, 1))
 
 
-def test_a_post_that_hangs_its_engine_each_time_is_quarantined(toy, faults, job, undisturbed, fault_table, tmp_path):
-    hurt = job(hanging(toy, tmp_path, posts_per_unit=3))
-    faults.set("fault-p1", "FAULT:sleep")
-    run_until(ended_well, hurt, hurt.start())
+def test_a_post_that_hangs_its_engine_each_time_is_quarantined(hanging_each_time, undisturbed, fault_table):
+    hurt, process = hanging_each_time
+    run_until(ended_well, hurt, process)
     errors = {key: row["error"] for key, row in hurt.answers().items() if row["error"]}
     assert errors == {"p1": "Quarantined: the engine died or hung 3 times over this post alone"}
     assert sorted(hurt.engine_calls().values()) == [1, 1, 1, 1, 1, 3, 3]
@@ -155,7 +169,7 @@ def test_a_killed_node_costs_no_row(toy, gpu_cluster, undisturbed, fault_table, 
     faults.set("delay_s", 1)
     hurt = job(gpu_grid(toy, tmp_path, timeout_s=60))
     process = hurt.start()
-    wait_until(lambda: len(hurt.units()) >= 3, "some units are done")
+    wait_until(lambda: len(hurt.files.units()) >= 3, "some units are done")
     if not replaced:
         add_node(started, **NODE)
     started.remove_node(lost, allow_graceful=False)
@@ -178,7 +192,7 @@ def test_a_job_whose_head_is_killed_ends_with_a_message_and_a_new_head_completes
     faults.set("delay_s", 1)
     hurt = job(gpu_grid(toy, tmp_path), **{RECONNECT: "20"})
     process = hurt.start()
-    wait_until(lambda: len(hurt.units()) >= 2, "some units are done")
+    wait_until(lambda: len(hurt.files.units()) >= 2, "some units are done")
     for name in ("gcs_server", "raylet"):
         for info in started.head_node.all_processes[name]:
             os.kill(info.process.pid, signal.SIGKILL)

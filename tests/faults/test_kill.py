@@ -51,7 +51,7 @@ def test_three_kills_and_a_rerun_end_with_the_table_of_an_undisturbed_run(jobs, 
     # The baseline's units come first, then the model's: one kill falls among those, two among these.
     for first, last in ((1, UNITS // 2), (UNITS + 1, UNITS + UNITS // 3), (UNITS + UNITS // 2, 2 * UNITS - 10)):
         moment = generator.randint(first, last)
-        process = run_until(lambda _, moment=moment: len(killed.units()) >= moment, killed, killed.start())
+        process = run_until(lambda _, moment=moment: len(killed.files.units()) >= moment, killed, killed.start())
         time.sleep(generator.uniform(0, 0.05))
         below = descendants(process.pid)
         os.killpg(process.pid, signal.SIGKILL)

@@ -13,8 +13,8 @@ from mmsoc_ray.grid.sink import write_unit
 @pytest.fixture
 def copy(toy_run, tmp_path):
     """A copy of the finished run, to be falsified."""
-    # Without the record of attempts: of a finished run, that is garbage.
-    shutil.copytree(toy_run.root, tmp_path / "out", ignore=shutil.ignore_patterns("attempts"))
+    # Without the record of attempts, which of a finished run is garbage, and without times, on which nothing rests.
+    shutil.copytree(toy_run.root, tmp_path / "out", ignore=shutil.ignore_patterns("attempts", "stats"))
     return type(toy_run)(tmp_path / "out", toy_run.run_id, toy_run.grid)
 
 

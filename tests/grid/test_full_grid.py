@@ -111,7 +111,7 @@ def test_the_command_plans_it_with_posts_requests_and_resources(data, mmsoc, cap
     assert (resources["actors"], resources["cpus"], resources["gpus"], resources["threads"]) == (1, 4.0, 1.0, None)
     assert sum(cell["posts"] for cell in content["cells"]) == sum(content["requests"].values())
     assert content["needs"]["llava-1.5-13b"] == {
-        "engine": "transformers",
+        "engine": "vllm",
         "dtype": "bfloat16",
         "weights_gb": 26.7,
         "gpus_of_80_gb": 1,
@@ -145,3 +145,21 @@ def test_data_that_is_not_prepared_is_refused_with_the_remedy(tmp_path, mmsoc, c
     assert mmsoc("plan", FULL, "--data", tmp_path) == 2
     error = capsys.readouterr().err
     assert f"{tmp_path}/politifact/test/manifest.json does not exist. Prepare the split (mmsoc data prepare)" in error
+
+
+def test_vllm_answers_where_it_can_and_has_gpus_unless_the_grid_says_otherwise(data, tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        f"name: g\ndata: {data}\ndatasets: [politifact]\ntasks: [misinformation]\n"
+        "defaults: {resources: {gpus: 1}}\n"
+        "models:\n  llava-1.5-7b:\n  instructblip-vicuna-7b:\n  qwen2-vl-7b: {engine: transformers}\n"
+        "  qwen2-vl-2b: {resources: {gpus: 0}}\n  qwen3-vl-2b: {engine: vllm, resources: {gpus: 0}}\n"
+    )
+    planned = plan_grid(load_grid(grid), open_storage(data))
+    assert {model.entry.name: model.entry.engine for model in planned.models} == {
+        "llava-1.5-7b": "vllm",
+        "instructblip-vicuna-7b": "transformers",  # beam search
+        "qwen2-vl-7b": "transformers",
+        "qwen2-vl-2b": "transformers",
+        "qwen3-vl-2b": "vllm",
+    }

@@ -102,7 +102,7 @@ def test_a_run_that_is_not_finished_stays_unless_asked_for(root, written):
     assert garbage(root, unfinished=timedelta(days=3)) == {}
     found = garbage(root, unfinished=timedelta(hours=36))
     assert "runs/toy-1/plan.json" in found
-    assert len(found) == 15 + 12 + 3 * 2 + 2 + (written != "plan alone")
+    assert len(found) == 15 + 12 + 3 * 2 + 3 + (written != "plan alone")
     put(root, f"{model_folder(root)}/predictions/new.parquet", days=0)
     assert garbage(root, unfinished=timedelta(hours=36)) == {}, "somebody works on it"
 

@@ -194,3 +194,11 @@ def test_a_tasks_limit_goes_before_the_models(toy, tmp_path):
     blip, llava = planned(file).models
     assert [q.max_new_tokens for q in blip.questions if q.task in ("humor", "sarcasm")] == [3, 128]
     assert [q.max_new_tokens for q in llava.questions if q.task == "sarcasm"] == [get_task("sarcasm").max_new_tokens]
+
+
+def test_units_that_may_take_most_answers_come_first(grid):
+    (tiny,) = planned(grid, models=("tiny",)).models
+    in_turn = [(unit.dataset, unit.posts) for unit in tiny.longest_first(tiny.units())]
+    # Memes are asked two tasks, news one, each in two settings and with answers of three tokens.
+    assert in_turn == [("toy_memes", 4), ("toy_memes", 4), ("toy_memes", 2), ("toy_news", 4), ("toy_news", 1)]
+    assert [unit.dataset for unit in tiny.longest_first(reversed(tiny.units()))][-1] == "toy_news"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmsoc_ray.models.entry import ModelEntry
+from mmsoc_ray.models.entry import Decoding, ModelEntry
 
 SETTINGS = ("zero_shot", "text_only", "image_only", "with_ocr")
 
@@ -19,12 +19,12 @@ ROOM = 0.8
 def published(name: str, parameters_b: float, **fields: Any) -> ModelEntry:
     """Return the entry of a checkpoint that sees pictures and needs a GPU.
 
-    GPUs follow from the weights in bfloat16. More than one means that layers are split, which the vllm engine does and
-    the transformers engine does not.
+    GPUs follow from the weights in bfloat16; more than one means that layers are split. The engine is vllm wherever the
+    answers are drawn greedily: vLLM has all architectures of the registry that transformers has.
     """
     gpus = next(count for count in (1, 2, 4, 8) if 2 * parameters_b <= count * GPU_GB * ROOM)
     defaults: dict[str, Any] = {
-        "engine": "vllm" if gpus > 1 else "transformers",
+        "engine": "vllm" if fields.get("decoding", Decoding()).is_greedy else "transformers",
         "sees_pictures": True,
         "settings": SETTINGS,
         "batch_tokens": BATCH_TOKENS,

@@ -44,16 +44,20 @@ def posts() -> list[PreparedPost]:
 def answers(engine: TransformersEngine, batch_tokens: int) -> tuple[list[Answer], list[int]]:
     """Answer with a bound on the batches; return the answers in order, and the rows of each batch."""
     rows: list[int] = []
-    generate = engine._generate
+    generate, decode = engine._generate, engine._decoder.answer
 
-    def counted(inputs: dict[str, Any], max_new_tokens: int) -> Sequence[list[int]]:
+    def generated(inputs: dict[str, Any], max_new_tokens: int) -> Sequence[list[int]]:
         rows.append(len(inputs["input_ids"]))
         return generate(inputs, max_new_tokens)
 
+    def decoded(prompts: Any, limits: Sequence[int]) -> Sequence[list[int]]:
+        rows.append(len(limits))
+        return decode(prompts, limits)
+
     engine._entry = dataclasses.replace(engine._entry, batch_tokens=batch_tokens)
-    engine._generate = counted  # type: ignore[method-assign, assignment]
+    engine._generate, engine._decoder.answer = generated, decoded  # type: ignore[method-assign, assignment]
     found = sorted(engine.answer(posts()), key=lambda answer: (answer.post_index, answer.request_index))
-    engine._generate = generate  # type: ignore[method-assign]
+    engine._generate, engine._decoder.answer = generate, decode  # type: ignore[method-assign]
     return found, rows
 
 

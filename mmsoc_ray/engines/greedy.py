@@ -1,0 +1,143 @@
+"""Greedy decoding of a batch whose answers have limits of their own and end at different times.
+
+``generate`` of the library carries every row to the end of the longest answer and copies all keys and values for each
+token. Here a row leaves when its answer has ended, and keys and values grow in place: the same tokens for less work.
+For the architectures that ``shared_prefix.can_share`` admits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from transformers.cache_utils import DynamicLayer
+
+KEPT = 7 / 8
+"""Rows whose answers have ended are dropped once no more than this share goes on: dropping copies the others."""
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one layer with room behind them, so that a further token copies none of those before it."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
+        """Copy keys and values, each of shape (rows, heads, tokens, channels), with room for so many tokens more."""
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._held = keys.shape[-2]
+        self._stores = _with_room(keys, room), _with_room(values, room)
+        self._show()
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add tokens and return all keys and values, as the library's layers do."""
+        start, self._held = self._held, self._held + key_states.shape[-2]
+        for store, states in zip(self._stores, (key_states, value_states), strict=True):
+            store[:, :, start : self._held] = states
+        self._show()
+        return self.keys, self.values
+
+    def _show(self) -> None:
+        self.keys, self.values = (store[:, :, : self._held] for store in self._stores)
+
+
+def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
+    rows, heads, tokens, channels = states.shape
+    store = states.new_empty(rows, heads, tokens + room, channels)
+    store[:, :, :tokens] = states
+    return store
+
+
+def select_rows(cache: Any, rows: Sequence[int], room: int) -> Any:
+    """Return a new cache of the given rows, which may repeat, with room for more tokens; the old one stays as it is."""
+    index = list(rows)
+    selected: Any = transformers.DynamicCache()
+    selected.layers = [RoomyLayer(layer.keys[index], layer.values[index], room) for layer in cache.layers]
+    return selected
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts whose keys and values are computed.
+
+    Attributes:
+        inputs: ``input_ids``, ``attention_mask`` and ``past_key_values`` of the whole prompts, a row each.
+        logits: What the model says comes next, shape (rows, vocabulary).
+    """
+
+    inputs: Mapping[str, Any]
+    logits: torch.Tensor
+
+
+class GreedyDecoder:
+    """Computes prompts and continues them with the likeliest token each."""
+
+    def __init__(self, model: Any, end_token_ids: frozenset[int]) -> None:
+        """Take a model, and the tokens of which any ends an answer."""
+        self._model = model
+        self._ends = end_token_ids
+        self._options: dict[str, Any] = {"use_cache": True, "return_dict": True}
+        if model._supports_logits_to_keep():
+            self._options["logits_to_keep"] = 1
+
+    def compute(self, inputs: Mapping[str, Any], pictures: Mapping[str, Any], past: Any = None) -> Prompts:
+        """Compute prompts.
+
+        Args:
+            inputs: ``input_ids`` and ``attention_mask`` of the whole prompts, padded anywhere but at their ends.
+            pictures: What gives the model the features of the pictures in the part that is not computed yet.
+            past: Keys and values of the first tokens, where they are computed already; they are added to.
+        """
+        mask = inputs["attention_mask"]
+        cache = transformers.DynamicCache() if past is None else past
+        known = cache.get_seq_length()
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        logits = self._forward(inputs["input_ids"][:, known:], mask, positions[:, known:], cache, pictures)
+        return Prompts({**inputs, "past_key_values": cache}, logits)
+
+    def answer(self, prompts: Prompts, limits: Sequence[int]) -> list[list[int]]:
+        """Return the tokens of each row's answer, with the one that ended it, at most as many as its limit.
+
+        Args:
+            prompts: The prompts, computed; what they hold may be changed.
+            limits: For each row, after how many new tokens it is cut.
+        """
+        said: list[list[int]] = [[] for _ in limits]
+        rows = list(range(len(limits)))
+        mask, cache, logits = prompts.inputs["attention_mask"], prompts.inputs["past_key_values"], prompts.logits
+        while True:
+            chosen = logits.argmax(dim=-1)
+            going = []
+            for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
+                if self._goes_on(said[row], limits[row]):
+                    said[row].append(token)
+                    if self._goes_on(said[row], limits[row]):
+                        going.append(place)
+            if not going:
+                return said
+            if len(going) <= KEPT * len(rows):
+                rows = [rows[place] for place in going]
+                room = max(limits[row] - len(said[row]) for row in rows)
+                mask, cache, chosen = mask[going], select_rows(cache, going, room), chosen[going]
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            logits = self._forward(chosen[:, None], mask, mask.sum(dim=1, keepdim=True) - 1, cache, {})
+
+    def _goes_on(self, said: Sequence[int], limit: int) -> bool:
+        return len(said) < limit and not (said and said[-1] in self._ends)
+
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any, pictures: Mapping[str, Any]
+    ) -> torch.Tensor:
+        outputs = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            **pictures,
+            **self._options,
+        )
+        logits: torch.Tensor = outputs.logits[:, -1]
+        return logits
