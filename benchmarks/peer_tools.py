@@ -99,7 +99,9 @@ class MmsocRay:
     """This project: a run of a grid with two engines of one thread; no answer is taken over from another run."""
 
     name = "mmsoc_ray"
-    environment: Mapping[str, str] = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_USAGE_STATS_ENABLED": "0"}
+    # Ray's workers step back behind other programs (niceness 15), which the peers do not: on a busy machine that would
+    # measure the priority.
+    environment: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
     def install(self) -> None:
         """Do nothing: this is its environment."""
@@ -228,8 +230,8 @@ def python_of(tool: str) -> Path:
     def make(folder: Path) -> None:
         print(f"installing {tool} into an environment of its own, once", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip: Command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "-r", listed], check=True)
+        pip: Command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--disable-pip-version-check", "-r", listed], check=True)
 
     digest = hashlib.sha256(listed.read_bytes()).hexdigest()[:12]
     return cached_folder(cache_folder() / "peers" / f"{tool}-{digest}", make) / "bin" / "python"

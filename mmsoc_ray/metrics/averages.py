@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from mmsoc_ray.metrics.confusion import Counts, Floats, divide
+from mmsoc_ray.metrics.confusion import Counts, Floats, divide, weighted_means
 
 
 class MeanStatistic:
@@ -22,8 +22,7 @@ class MeanStatistic:
 
     def __call__(self, weights: Counts) -> dict[str, Floats]:
         """Map weights of shape (resamples, posts) to means of shape (resamples,); NaN where all weights are 0."""
-        total = weights.sum(axis=1)
-        return {name: divide((weights * of_post).sum(axis=1), total, np.nan) for name, of_post in self._values.items()}
+        return weighted_means(weights, self._values)
 
 
 class RatioStatistic:

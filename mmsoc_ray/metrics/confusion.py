@@ -9,7 +9,7 @@ without any post gives NaN. All agree with scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,15 @@ def divide(numerator: npt.ArrayLike, denominator: npt.ArrayLike, otherwise: floa
     top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     quotient: Floats = np.divide(top, bottom, out=np.full(top.shape, otherwise), where=bottom != 0)
     return quotient
+
+
+def weighted_means(weights: Counts, values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the means of values per post, shape (posts,), under weights of shape (resamples, posts); NaN without any.
+
+    Weights become floats once, and not again for every name.
+    """
+    total, shares = weights.sum(axis=1), weights.astype(np.float64)
+    return {name: divide((shares * of_post).sum(axis=1), total, np.nan) for name, of_post in values.items()}
 
 
 def confusion_counts(y_true: Sequence[str], y_pred: Sequence[str | None], labels: Sequence[str]) -> Counts:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmsoc_ray.metrics.confusion import Counts, Floats, divide
+from mmsoc_ray.metrics.confusion import Counts, Floats, divide, weighted_means
 
 Tags = Collection[str]
 References = Sequence[Tags]
@@ -60,10 +60,8 @@ class TagStatistic:
     def __call__(self, weights: Counts) -> dict[str, Floats]:
         """Map weights of shape (resamples, posts) to values of shape (resamples,); NaN without any post."""
         posts = weights.sum(axis=1)
-        values = {
-            name: divide((weights * of_post).sum(axis=1), posts, np.nan) for name, of_post in self._per_post.items()
-        }
-        hits, true, guessed = ((weights * count).sum(axis=1) for count in (self._hits, self._true, self._guessed))
+        values = weighted_means(weights, self._per_post)
+        hits, true, guessed = (np.vecdot(weights, count) for count in (self._hits, self._true, self._guessed))
         values["micro_f1"] = np.where(posts == 0, np.nan, divide(2 * hits, true + guessed, 0.0))
         # By tag of the vocabulary: hits, and how often it is a post's own or predicted.
         tag_hits, tag_given = self._by_tag(weights, self._hit_tags), self._by_tag(weights, self._given_tags)
