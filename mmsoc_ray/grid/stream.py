@@ -146,7 +146,8 @@ def stream_units(pipeline: Pipeline, units: Sequence[Unit]) -> Iterator[Receipt 
 
 def _rows(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
     """Yield rows as they come; ``iter_rows`` would fetch the next block first, and tell of a unit one too late."""
-    for table in dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"):
+    tables: Any = dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow")
+    for table in tables:
         yield from table.to_pylist()
 
 
