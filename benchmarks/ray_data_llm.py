@@ -27,6 +27,7 @@ from typing import Any
 
 import ceiling
 import meme_work
+from machine import machine_line
 
 
 def requests_of(folder: Path, chosen: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any], list[int]]:
@@ -53,7 +54,7 @@ def requests_of(folder: Path, chosen: argparse.Namespace) -> tuple[list[dict[str
             {
                 "post_key": post.post_key,
                 "task": request.task,
-                "ids": frame.token_ids(frame.text(request, has_picture=True)),
+                "ids": frame.read(request, has_picture=True)[1],
                 "picture": file.getvalue(),
                 "sha256": post.image_sha256,
                 "max_tokens": request.max_new_tokens,
@@ -147,7 +148,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         folder = chosen.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        print(meme_work.machine(), flush=True)
+        print(machine_line(meme_work.PACKAGES), flush=True)
         print(f"{chosen.posts} memes x {len(meme_work.TASKS)} tasks, {chosen.model}, one engine", flush=True)
         decode = _decoder(folder, chosen)
         ratios = []

@@ -19,18 +19,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import meme_work
+from machine import machine_line
 
 BOUND = 2.5
 
@@ -75,9 +74,7 @@ def measure(folder: Path, chosen: argparse.Namespace, tasks: tuple[str, ...]) ->
     wall_s, cpu_s = time.monotonic() - started, time.process_time() - on_cpu
     tokens = tuple(sum(getattr(a, f"{kind}_tokens") for a in answers) for kind in ("prompt", "cached", "output"))
     meme_work.close(engine)
-    failed = [answer.error for answer in answers if answer.error]
-    if failed:
-        raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
+    meme_work.refuse_failed(answer.error for answer in answers)
     seconds = cpu_s if meme_work.cpu_clock(chosen) else wall_s
     return Measured(seconds, wall_s, start_s, tokens, answers)  # type: ignore[arg-type]
 
@@ -99,12 +96,6 @@ def _noise(post: Any, seed: int) -> Any:
 
     pixels = np.random.default_rng(seed).integers(0, 256, post.image.shape, np.uint8)
     return dataclasses.replace(post, post_key=f"noise-{seed}", image=pixels, image_sha256=f"{seed:064x}")
-
-
-def in_new_process(*arguments: Any) -> Measured:
-    """Return what ``measure`` says, from a process that ends with it."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
 
 
 def agreement(folder: Path, chosen: argparse.Namespace, together: Measured, apart: list[Measured]) -> bool:
@@ -141,12 +132,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as made:
         folder = chosen.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        print(meme_work.machine(), flush=True)
+        print(machine_line(meme_work.PACKAGES), flush=True)
         print(f"{chosen.posts} memes x {len(tasks)} tasks, {chosen.model}, {chosen.engine}", flush=True)
         ratios = []
         for number in range(chosen.rounds):
             ways = [tasks, *((task,) for task in tasks)]
-            found = {way: in_new_process(folder, chosen, way) for way in (ways if number % 2 == 0 else ways[::-1])}
+            found = {
+                way: meme_work.in_new_process(measure, folder, chosen, way)
+                for way in (ways if number % 2 == 0 else ways[::-1])
+            }
             together, apart = found[tasks], [found[(task,)] for task in tasks]
             apart_s = sum(measured.seconds for measured in apart)
             ratios.append(apart_s / together.seconds)

@@ -138,7 +138,7 @@ def _referee(
 
     plan, posts_data = _plan(grid, data, model)
     (planned,) = plan.models
-    if planned.entry.engine not in ("transformers", "vllm"):
+    if not planned.entry.loads_weights:
         return Referee(None, f"the engine {planned.entry.engine} has no checkpoint")
     if not planned.entry.decoding.is_greedy:
         return Referee(None, "its answers are not drawn greedily")
@@ -172,7 +172,7 @@ def _plan(
     posts = cached_demo(lambda text: typer.echo(text, err=True)) if where == "demo" else open_storage(where)
     plan = plan_grid(loaded, posts, limit=limit)
     if dtype is not None:
-        kept = [model for model in plan.models if model.entry.engine in ("transformers", "vllm")]
+        kept = [model for model in plan.models if model.entry.loads_weights]
         if not kept:
             raise ConfigurationError(f"{grid}: none of the models has a checkpoint that two engines could load.")
         changed: dict[str, Any] = {"dtype": dtype}

@@ -172,7 +172,7 @@ def _describe(entry: ModelEntry, checkpoint: Path | None) -> Iterator[str]:
         revision = entry.revision or "not pinned here: resolved at the first fetch and recorded"
         local = entry.checkpoint.startswith("demo:")
         yield f"checkpoint   {entry.checkpoint}" + ("" if local else f", revision {revision}")
-    if entry.engine in ("transformers", "vllm"):
+    if entry.loads_weights:
         sizes = ", ".join(f"{entry.weights_gb(dtype):.1f} GB in {dtype}" for dtype in ("bfloat16", "float32"))
         yield f"weights      {sizes} (computed from the parameters)"
         yield f"needs        {_needs(entry)}"

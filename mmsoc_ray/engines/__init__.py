@@ -60,9 +60,13 @@ def open_engine(
     Raises:
         ConfigurationError: The engine is not there yet, or what it needs was not given or cannot be loaded.
     """
-    if entry.engine == "transformers":
+    if entry.loads_weights:
         if checkpoint is None:
-            raise ConfigurationError(f"model {entry.name!r}: the transformers engine needs a checkpoint folder")
+            raise ConfigurationError(f"model {entry.name!r}: the {entry.engine} engine needs a checkpoint folder")
+        if entry.engine == "vllm":
+            from mmsoc_ray.engines.vllm import VllmEngine
+
+            return VllmEngine(checkpoint, entry, threads=threads)
         from mmsoc_ray.engines.transformers import TransformersEngine
 
         return TransformersEngine(checkpoint, entry, threads=threads, device=device)
@@ -74,12 +78,6 @@ def open_engine(
         if entry.name == "random":
             return RandomEngine(fit, answers, seed, kinds)
         raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
-    if entry.engine == "vllm":
-        if checkpoint is None:
-            raise ConfigurationError(f"model {entry.name!r}: the vllm engine needs a checkpoint folder")
-        from mmsoc_ray.engines.vllm import VllmEngine
-
-        return VllmEngine(checkpoint, entry, threads=threads)
     if entry.engine == "endpoint":
         from mmsoc_ray.engines.endpoint import EndpointEngine
 

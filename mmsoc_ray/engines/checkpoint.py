@@ -203,6 +203,14 @@ def end_token_ids(generations: Sequence[Any], tokenizer: Any, wrapper: PromptWra
     return frozenset(token for token in candidates if token is not None)
 
 
+def read_answer(tokenizer: Any, end_token_ids: frozenset[int], tokens: Sequence[int]) -> tuple[str, int, bool]:
+    """Return the text of an answer up to its end token, how many tokens stand before that, and whether it ended."""
+    end = next((place for place, token in enumerate(tokens) if token in end_token_ids), None)
+    kept = list(tokens[:end])
+    output = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(output), len(kept), end is not None
+
+
 def positions(config: Any, tokenizer: Any) -> int | None:
     """Return how many tokens a prompt and its answer can have; None where the checkpoint does not say."""
     found = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)

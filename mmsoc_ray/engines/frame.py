@@ -8,7 +8,7 @@ from typing import Any
 
 import transformers
 
-from mmsoc_ray.engines.checkpoint import end_token_ids, frame_of, load_readers, positions
+from mmsoc_ray.engines.checkpoint import end_token_ids, frame_of, load_readers, positions, read_answer
 from mmsoc_ray.engines.prompt_checks import framed
 from mmsoc_ray.engines.protocol import Request
 from mmsoc_ray.engines.wrapping import PromptWrapper
@@ -42,21 +42,13 @@ class Frame:
         """Whether the checkpoint can be shown pictures."""
         return True in self.control_tokens
 
-    def text(self, request: Request, *, has_picture: bool) -> str:
-        """Return the wrapped prompt; see ``prompt_checks.framed``."""
+    def read(self, request: Request, *, has_picture: bool) -> tuple[str, list[int]]:
+        """Return the wrapped prompt as text and as tokens; see ``prompt_checks.framed``."""
         return framed(request, self.wrapper, self.control_tokens, has_picture=has_picture, model=self.model)
 
-    def token_ids(self, text: str) -> list[int]:
-        """Return the tokens of a wrapped prompt."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=self.wrapper.add_special_tokens)
-        return ids
-
     def decode(self, tokens: list[int]) -> tuple[str, int, bool]:
-        """Return the text of an answer up to its end token, the tokens in it, and whether it ended."""
-        end = next((place for place, token in enumerate(tokens) if token in self.end_token_ids), None)
-        kept = tokens if end is None else tokens[:end]
-        output = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(output), len(kept), end is not None
+        """Return the text of an answer up to its end token, the tokens before that, and whether it ended."""
+        return read_answer(self.tokenizer, self.end_token_ids, tokens)
 
 
 def load_frame(folder: Path, entry: ModelEntry) -> Frame:

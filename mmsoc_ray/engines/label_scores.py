@@ -17,7 +17,7 @@ import transformers
 
 from mmsoc_ray.engines.checkpoint import Checkpoint
 from mmsoc_ray.engines.encoded import EncodedRequest
-from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords
+from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords, shares
 
 _library: Any = transformers  # annotated in parts only, which mypy --strict refuses call by call
 
@@ -148,8 +148,5 @@ def _padded(words: Sequence[tuple[int, ...]], device: torch.device) -> tuple[tor
 
 
 def _probabilities(label_tokens: LabelTokens | None, sums: Sequence[float]) -> LabelScores | None:
-    """Return the softmax over the labels, in double precision."""
-    if not label_tokens:
-        return None
-    shares = torch.softmax(torch.tensor(sums[: len(label_tokens)], dtype=torch.float64), dim=0)
-    return dict(zip(label_tokens, shares.tolist(), strict=True)) if bool(shares.isfinite().all()) else None
+    """Return the labels' shares of a row, which may have room for more labels."""
+    return shares(dict(zip(label_tokens, sums, strict=False))) if label_tokens else None

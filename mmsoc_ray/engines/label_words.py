@@ -9,10 +9,11 @@ counts nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+
+import torch
 
 TAIL_CHARACTERS = 64
 """So much of the prompt's end decides how the tokenizer splits a word behind it."""
@@ -64,9 +65,5 @@ class LabelWords:
 
 def shares(sums: Mapping[str, float]) -> LabelScores | None:
     """Return the softmax over the labels of their words' log-probabilities; None where one is no number."""
-    if not all(math.isfinite(value) for value in sums.values()):
-        return None
-    largest = max(sums.values())
-    weights = {label: math.exp(value - largest) for label, value in sums.items()}
-    total = math.fsum(weights.values())
-    return {label: weight / total for label, weight in weights.items()}
+    found = torch.softmax(torch.tensor(list(sums.values()), dtype=torch.float64), dim=0)
+    return dict(zip(sums, found.tolist(), strict=True)) if bool(found.isfinite().all()) else None

@@ -10,8 +10,8 @@ from mmsoc_ray.engines.wrapping import PromptWrapper
 
 def framed(
     request: Request, wrapper: PromptWrapper, control_tokens: Mapping[bool, int], *, has_picture: bool, model: str
-) -> str:
-    """Return a request's prompt in a checkpoint's frame.
+) -> tuple[str, list[int]]:
+    """Return a request's prompt in a checkpoint's frame, as text and as tokens, a picture being one.
 
     Args:
         request: The request.
@@ -33,13 +33,14 @@ def framed(
     expected = control_tokens[False]
     if pictures:
         expected += pictures * (control_tokens[True] - control_tokens[False])
-    found = wrapper.control_tokens(text)
+    token_ids = wrapper.token_ids(text)
+    found = wrapper.control_tokens_among(token_ids)
     if found != expected:
         raise PromptError(
             f"the prompt holds {found} control tokens where the model's frame has {expected}: "
             "the post's text spells one in a way that could not be made harmless"
         )
-    return text
+    return text, token_ids
 
 
 def check_length(prompt_tokens: int, max_new_tokens: int, context: int | None, example_pictures: int = 0) -> None:

@@ -44,7 +44,7 @@ class RequestReader:
             ValueError: The request shows a picture that is not there, or that the model cannot see.
         """
         loaded = self._loaded
-        text = framed(
+        text, _ = framed(
             request, loaded.wrapper, loaded.frame_control_tokens, has_picture=picture is not None, model=self._model
         )
         shown = [*request.example_pictures, picture] if request.with_image and picture is not None else []

@@ -15,7 +15,7 @@ import transformers
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
-from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint
+from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint, read_answer
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
@@ -247,20 +247,18 @@ class TransformersEngine:
         cached_tokens: int = 0,
     ) -> Answer:
         """Cut the answer at its end token; what follows is padding."""
-        end = next((place for place, token in enumerate(tokens) if token in self._loaded.end_token_ids), None)
-        kept = tokens if end is None else tokens[:end]
-        output = self._loaded.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        output, length, ended = read_answer(self._loaded.tokenizer, self._loaded.end_token_ids, tokens)
         return Answer(
             post_index=request.post_index,
             request_index=request.request_index,
             output=output,
-            finish_reason="length" if end is None else "stop",
+            finish_reason="stop" if ended else "length",
             prompt_tokens=request.prompt_tokens,
-            output_tokens=len(kept),
+            output_tokens=length,
             cached_tokens=cached_tokens,
             latency_s=latency_s,
             label_scores=label_scores,
-            token_ids=tuple(tokens if end is None else tokens[: end + 1]),
+            token_ids=tuple(tokens[: length + ended]),
         )
 
     def tokens_of(self, text: str, *, ended: bool) -> list[int]:

@@ -139,7 +139,7 @@ class VllmEngine:
     async def _answer_all(self, posts: Sequence[PreparedPost], done: queue.SimpleQueue[Answer | BaseException]) -> None:
         under_way: set[asyncio.Task[None]] = set()
         for post_index, post in enumerate(posts):
-            own = None if post.image is None else _show(post.image)
+            own = None if post.image is None else _show(post.image, post.image_sha256)
             for request_index, request in enumerate(post.requests):
                 await self._room.acquire()
                 work = self._answer_one((post_index, request_index), request, own, done)
@@ -164,9 +164,9 @@ class VllmEngine:
     async def _answer_request(self, place: tuple[int, int], request: Request, own: _Shown | None) -> Answer:
         started = time.perf_counter()
         try:
-            text = self._frame.text(request, has_picture=own is not None)
-            prompt = self._prompt(request, text, own)
-            self._check_length(len(prompt["prompt_token_ids"]), request)
+            text, token_ids = self._frame.read(request, has_picture=own is not None)
+            self._check_length(len(token_ids), request)
+            prompt = self._prompt(request, token_ids, own)
             labels = self._labels.tokens(text, request.labels) if request.labels else {}
             served = await self._generate(prompt, request, request.max_new_tokens, _followers(labels, ()))
             self._check_length(served.prompt_tokens, request)
@@ -188,8 +188,8 @@ class VllmEngine:
             token_ids=tuple(served.tokens),
         )
 
-    def _prompt(self, request: Request, text: str, own: _Shown | None) -> dict[str, Any]:
-        prompt: dict[str, Any] = {"prompt_token_ids": self._frame.token_ids(text)}
+    def _prompt(self, request: Request, token_ids: list[int], own: _Shown | None) -> dict[str, Any]:
+        prompt: dict[str, Any] = {"prompt_token_ids": token_ids}
         if request.with_image and own is not None:
             shown = [*map(self._example, request.example_pictures), own]
             prompt["multi_modal_data"] = {"image": [picture.image for picture in shown]}
@@ -262,10 +262,13 @@ class _Shown:
     digest: str
 
 
-def _show(pixels: Picture) -> _Shown:
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(pixels.tobytes())
-    return _Shown(Image.fromarray(pixels), digest.hexdigest())
+def _show(pixels: Picture, file_sha256: str | None = None) -> _Shown:
+    """Name a picture by its file, of which an engine sees one size only; by its pixels where that is not known."""
+    if file_sha256 is None:
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(pixels.tobytes())
+        file_sha256 = digest.hexdigest()
+    return _Shown(Image.fromarray(pixels), file_sha256)
 
 
 def _followers(labels: LabelTokens, beginning: tuple[int, ...]) -> list[int]:

@@ -73,7 +73,15 @@ class PromptWrapper:
 
     def control_tokens(self, text: str) -> int:
         """Count the control tokens that the tokenizer reads in a wrapped prompt, a picture being one."""
-        token_ids = self._tokenizer.encode(text, add_special_tokens=self.add_special_tokens)
+        return self.control_tokens_among(self.token_ids(text))
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the tokens of a wrapped prompt, a picture being one."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=self.add_special_tokens)
+        return ids
+
+    def control_tokens_among(self, token_ids: Sequence[int]) -> int:
+        """Count the control tokens among those of a wrapped prompt."""
         return sum(token_id in self._control_ids for token_id in token_ids)
 
     def empty_frames(self, *, with_pictures: bool) -> dict[bool, int]:

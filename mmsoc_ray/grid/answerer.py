@@ -108,19 +108,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
         }
         for name, manifest in plan.datasets.items()
     }
-    questions = [
-        {
-            "task": question.task,
-            "setting": question.setting,
-            "dataset": question.dataset,
-            "prompt": question.definition.question(question.variant),
-            "max_new_tokens": question.max_new_tokens,
-            **({"scored": dict(question.definition.answers)} if question.scored else {}),
-            **_examples(question),
-            **own_labels(question),
-        }
-        for question in plan.questions
-    ]
+    questions = [{**question_content(question), **_examples(question)} for question in plan.questions]
     uses_words = any(question.setting == "with_ocr" for question in plan.questions)
     return {
         "model": plan.entry.name,
@@ -129,6 +117,19 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
         "questions": questions,
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
         "words": words_digest if uses_words else None,
+    }
+
+
+def question_content(question: Question) -> dict[str, Any]:
+    """Return what a question asks, as JSON, but for the examples that it shows."""
+    return {
+        "task": question.task,
+        "setting": question.setting,
+        "dataset": question.dataset,
+        "prompt": question.definition.question(question.variant),
+        "max_new_tokens": question.max_new_tokens,
+        **({"scored": dict(question.definition.answers)} if question.scored else {}),
+        **own_labels(question),
     }
 
 
@@ -153,10 +154,9 @@ def _planned_dtype(entry: ModelEntry, *, gpus: float) -> Dtype:
 
     ``auto`` is bfloat16 on GPUs; on CPUs it is what this machine does well, and the nodes are taken to be like it.
     """
-    if entry.dtype != "auto":
-        return entry.dtype
-    if gpus > 0:
-        return "bfloat16"
+    known = entry.dtype_on(gpus)
+    if known is not None:
+        return known
     import torch
 
     from mmsoc_ray.engines.accelerator import choose_dtype

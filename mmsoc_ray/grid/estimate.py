@@ -148,7 +148,7 @@ def measured(plan: ModelPlan, jobs: Sequence[JobStats]) -> Measured | None:
         jobs: Statistics of earlier runs, the newest first.
     """
     entry, gpus = plan.entry, plan.resources.actors * plan.resources.gpus
-    dtype = entry.dtype if entry.dtype != "auto" else "bfloat16" if gpus else None
+    dtype = entry.dtype_on(gpus)
     found = [
         Measured(job.run_id, model, gpus / (model.actors * model.gpus) if gpus else 1.0)
         for job in jobs
@@ -221,7 +221,7 @@ def _weight(cell: CellStats, asked: CellStats) -> int:
 def _assumed_tokens_per_s(plan: ModelPlan) -> float:
     """Return the assumed throughput of a model's engines; 0 where nothing can be assumed."""
     entry, resources = plan.entry, plan.resources
-    if entry.engine not in ("transformers", "vllm") or not entry.parameters_b:
+    if not entry.loads_weights or not entry.parameters_b:
         return 0.0
     cores = resources.actors * resources.threads if resources.threads else os.cpu_count() or 1
     flops = resources.actors * resources.gpus * GPU_FLOPS if resources.gpus else cores * CORE_FLOPS

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mmsoc_ray.data import Storage
 from mmsoc_ray.engines import engine_version
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.grid.answerer import Answerer, own_labels
+from mmsoc_ray.grid.answerer import Answerer, question_content
 from mmsoc_ray.grid.plan import ModelPlan, Question
 from mmsoc_ray.grid.record import RecordedModel, RunRecord, read_record
 from mmsoc_ray.grid.reuse import READERS, ReusePolicy
@@ -121,25 +121,21 @@ def _record(root: Storage, folder: RunFolder, note: Callable[[str], None]) -> Ru
 
 
 def _sure(plan: ModelPlan, answerer: Answerer, question: Question) -> bool:
-    return not shots(question.setting) and (bool(answerer.model_digest) or not _loads(plan))
-
-
-def _loads(plan: ModelPlan) -> bool:
-    return plan.entry.engine in ("transformers", "vllm")
+    return not shots(question.setting) and (bool(answerer.model_digest) or not plan.entry.loads_weights)
 
 
 def _answerer(plan: ModelPlan, *, seed: int, weights: str | None) -> Answerer:
     """Return what answers, as far as it is known without reading weights or asking the hardware."""
     entry = plan.entry
     fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
-    if not _loads(plan):
+    if not entry.loads_weights:
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if weights is not None:
         try:
             entry = locate_weights(entry, weights)
         except ConfigurationError:  # a run says what is missing; the plan goes without
             return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
-    dtype = entry.dtype if entry.dtype != "auto" else "bfloat16" if plan.resources.gpus else None
+    dtype = entry.dtype_on(plan.resources.gpus)
     return Answerer(entry, dtype=dtype, model_digest=known_digest(entry) or "", fit=fit, seed=seed)
 
 
@@ -149,21 +145,12 @@ def _same(plan: ModelPlan, answerer: Answerer, question: Question, model: Record
     if there is None or there["digest"] != plan.datasets[question.dataset].digest:
         return False
     content = answerer.content(question.dataset)
-    if _loads(plan):
+    if plan.entry.loads_weights:
         content |= {name: there["answerer"].get(name) for name in ("model_digest", "dtype") if not content[name]}
     return content == there["answerer"] and any(_asks(question, asked) for asked in model.configuration["questions"])
 
 
 def _asks(question: Question, asked: Mapping[str, Any]) -> bool:
-    wanted: dict[str, Any] = {
-        "task": question.task,
-        "setting": question.setting,
-        "dataset": question.dataset,
-        "prompt": question.definition.question(question.variant),
-        "max_new_tokens": question.max_new_tokens,
-        **({"scored": dict(question.definition.answers)} if question.scored else {}),
-        **own_labels(question),
-    }
     # Which examples a few-shot question shows is chosen when a run is opened; the seed and the fit split decide.
     examples = {"examples", "example_images", "places"} if shots(question.setting) else set()
-    return wanted == {name: value for name, value in asked.items() if name not in examples}
+    return question_content(question) == {name: value for name, value in asked.items() if name not in examples}

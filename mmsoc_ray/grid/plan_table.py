@@ -24,8 +24,8 @@ def plan_table(plan: GridPlan) -> RenderableType:
 def needs(model: ModelPlan) -> dict[str, str | float | int]:
     """Return what a model's engine is and needs: weights in GB (10^9 bytes) in the dtype that it most likely gets."""
     entry = model.entry
-    dtype: Dtype = entry.dtype if entry.dtype != "auto" else "bfloat16" if model.resources.gpus else "float32"
-    loads = entry.engine in ("transformers", "vllm")
+    dtype: Dtype = entry.dtype_on(model.resources.gpus) or "float32"
+    loads = entry.loads_weights
     return {
         "engine": entry.engine,
         "dtype": dtype if loads else "",

@@ -158,7 +158,7 @@ def _wall(job: JobStats) -> Table:
     for part, seconds in _wall_parts(job):
         model = job.models.get(part.removesuffix(": answering"))
         beside = map(_seconds, (model.busy_s, model.wait_s, model.sink_s)) if model and model.posts else ("", "", "")
-        if seconds >= 0.05:
+        if seconds >= SHOWN_FROM_S:
             table.add_row(
                 escape(part), _seconds(seconds), _share(seconds / job.wall_s if job.wall_s else None), *beside
             )

@@ -142,6 +142,17 @@ class ModelEntry:
     endpoint: Endpoint | None = None
     vllm: VllmLimits = VllmLimits()
 
+    @property
+    def loads_weights(self) -> bool:
+        """Whether its engine loads a checkpoint here."""
+        return self.engine in ("transformers", "vllm")
+
+    def dtype_on(self, gpus: float) -> Dtype | None:
+        """Return the precision that it computes in with so many GPUs; None where the machine's CPU decides."""
+        if self.dtype != "auto":
+            return self.dtype
+        return "bfloat16" if gpus else None
+
     def weights_gb(self, dtype: Dtype) -> float:
         """Return the memory of the weights in GB (10^9 bytes), computed from the parameters: a lower bound."""
         return self.parameters_b * BYTES[dtype]

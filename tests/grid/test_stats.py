@@ -71,18 +71,6 @@ def test_what_an_estimate_gives_for_what_was_asked_is_held_against_the_time():
     assert stats.expected_s is None
 
 
-class Seconds:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def seconds():
-    return Seconds()
-
-
 @pytest.fixture
 def root(tmp_path):
     return open_storage(tmp_path)

@@ -9,19 +9,6 @@ from mmsoc_ray.grid.usage import EngineClock
 MB = 10**6
 
 
-class Seconds:
-    def __init__(self) -> None:
-        self.now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def seconds():
-    return Seconds()
-
-
 @pytest.fixture
 def clock(seconds):
     """The clock of an engine that took 2 s to import and 3 s to load."""
