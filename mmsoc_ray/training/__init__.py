@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         read_card,
         write_adapter,
     )
+    from mmsoc_ray.training.job import TrainedTask, TrainingJob
     from mmsoc_ray.training.projector import HeldOut, ProjectorConfig, TrainedProjector, train_projector
     from mmsoc_ray.training.projector_card import write_projector
 
@@ -29,6 +30,8 @@ __all__ = [
     "HeldOut",
     "ProjectorConfig",
     "TrainedProjector",
+    "TrainedTask",
+    "TrainingJob",
     "adapter_name",
     "check_base",
     "fetch_adapter",
@@ -52,6 +55,7 @@ _MODULES = {
         "read_card",
         "write_adapter",
     ),
+    "job": ("TrainedTask", "TrainingJob"),
     "projector": ("HeldOut", "ProjectorConfig", "TrainedProjector", "train_projector"),
     "projector_card": ("write_projector",),
 }
