@@ -33,6 +33,7 @@ class TrainableModel:
 
     Attributes:
         model: What is called; for a low-rank method, peft's wrapper.
+        base: The model of the transformers library inside it.
         parameters: What learns, by name; nothing else requires a gradient.
         initial: In PiSSA, the adapter's first weights by the same names: what was taken out of the base; else empty.
     """
@@ -64,9 +65,14 @@ class TrainableModel:
                 if named is None or name in named:
                     parameter.data = parameter.data.float()
                     parameter.requires_grad_(True)
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.base = model
+        self.refresh()
         if recipe.method == "pissa":
             self._take_out(initial)
+
+    def refresh(self) -> None:
+        """Look again for what learns, after the model's parameters were exchanged for shards of themselves."""
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def _with_adapter(self, model: Any, where: str, *, resumed: bool) -> Any:
         recipe = self._recipe
