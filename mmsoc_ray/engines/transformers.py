@@ -15,7 +15,7 @@ import transformers
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
-from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint, read_answer
+from mmsoc_ray.engines.checkpoint import Checkpoint, answer_end, load_checkpoint, read_answer
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
@@ -264,8 +264,7 @@ class TransformersEngine:
     def tokens_of(self, text: str, *, ended: bool) -> list[int]:
         """Return the tokens of an answer's text, with an end token behind them where it has ended."""
         tokens: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False)
-        turn = self._loaded.wrapper.end_of_turn_id()
-        end = self._loaded.tokenizer.eos_token_id if turn is None else turn
+        end = answer_end(self._loaded.tokenizer, self._loaded.wrapper)
         return [*tokens, end] if ended and end is not None else tokens
 
     def spell(self, token: int) -> str:

@@ -18,10 +18,12 @@ from mmsoc_ray.tasks.parsing import (
 from mmsoc_ray.tasks.registry import TASKS, get_task
 from mmsoc_ray.tasks.self_improve import improve_prompt
 from mmsoc_ray.tasks.settings import (
+    FINETUNED_SETTINGS,
     NUMBERED_SETTINGS,
     SETTINGS,
     base_setting,
     check_setting,
+    is_finetuned,
     rounds,
     shots,
     shows_picture,
@@ -29,6 +31,7 @@ from mmsoc_ray.tasks.settings import (
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
 
 __all__ = [
+    "FINETUNED_SETTINGS",
     "LABEL_RULES",
     "NUMBERED_SETTINGS",
     "PARSER_VERSION",
@@ -54,6 +57,7 @@ __all__ = [
     "example",
     "get_task",
     "improve_prompt",
+    "is_finetuned",
     "kind_metrics",
     "kind_parser",
     "kind_tokens",
