@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mmsoc_ray.config.grid import Name
 from mmsoc_ray.config.located_yaml import Location, load_located
+from mmsoc_ray.config.names import Name
 
 Method = Literal["lora", "rslora", "dora", "pissa", "lora_plus", "full", "projector"]
 Target = Literal["answer", "answer_and_explanation", "explanation", "shuffled_explanation"]
