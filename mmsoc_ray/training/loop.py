@@ -75,6 +75,7 @@ class Training:
         recipe: How.
         total: Steps of the whole training.
         step: Steps taken.
+        sharded: Whether the weights are divided among the workers.
     """
 
     def __init__(
@@ -95,8 +96,8 @@ class Training:
         base.to(device)
         if recipe.gradient_checkpointing:
             base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self._sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
-        if self._sharded:
+        self.sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
+        if self.sharded:
             sharding.shard(base, dtype)
             trainable.refresh()
         self._loss = AnswerLoss(trainable.model, base)
@@ -107,7 +108,7 @@ class Training:
             betas=about.betas,
             eps=about.eps,
             weight_decay=about.weight_decay,
-            fused=not self._sharded,
+            fused=not self.sharded,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
 
@@ -134,7 +135,7 @@ class Training:
     def _learn(self, batch: Step, tokens: int, rate: float) -> float:
         self.trainable.model.train()
         self._optimizer.zero_grad(set_to_none=True)
-        share = (sharding.workers() if self._sharded else 1) / tokens  # FSDP takes the workers' mean
+        share = (sharding.workers() if self.sharded else 1) / tokens  # FSDP takes the workers' mean
         summed = torch.zeros((), dtype=torch.float64, device=self._device)
         for micro in self._micro_batches(batch):
             with self.computing():
@@ -142,7 +143,7 @@ class Training:
             self._scaler.scale(loss * share).backward()  # type: ignore[no-untyped-call]
             summed += loss.detach()
         learning = list(self.trainable.parameters.values())
-        if sharding.workers() > 1 and not self._sharded:
+        if sharding.workers() > 1 and not self.sharded:
             sharding.add_up_gradients(learning)
         (total,) = sharding.add_up((float(summed),), self._device)
         self._check(total / tokens, "loss")
@@ -159,7 +160,7 @@ class Training:
 
     def computing(self) -> Any:
         """Return the context in which the model is called: mixed precision where the recipe has it."""
-        mixed = self._dtype != torch.float32 and not self._sharded  # a sharded model casts by itself
+        mixed = self._dtype != torch.float32 and not self.sharded  # a sharded model casts by itself
         return torch.autocast(self._device.type, self._dtype, enabled=mixed)
 
     @torch.no_grad()
@@ -172,7 +173,7 @@ class Training:
     def _micro_batches(self, batch: Step) -> Iterator[dict[str, torch.Tensor]]:
         """Yield a worker's micro batches; of a sharded model, every worker has to call it equally often."""
         yield from map(self._on_device, batch.micro_batches)
-        if self._sharded:
+        if self.sharded:
             for _ in range(int(sharding.largest(len(batch.micro_batches), self._device)) - len(batch.micro_batches)):
                 nothing = torch.zeros(1, 2, dtype=torch.long)
                 empty = {"input_ids": nothing, "attention_mask": nothing + 1, "labels": nothing + IGNORED}
