@@ -209,7 +209,8 @@ class Training:
             "extra": dict(extra),
         }
         if sharding.rank() == 0:
-            torch.save(state, folder / STATE_FILE)
+            with (folder / STATE_FILE).open("wb") as file:  # by name, torch tells no cause of a failure
+                torch.save(state, file)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from where ``save`` was called."""

@@ -122,7 +122,7 @@ class TrainableModel:
             for name, parameter in self.parameters.items():
                 parameter.copy_(like(parameter, state[name]))
 
-    def save(self, folder: Path, state: Mapping[str, torch.Tensor], *, model_name: str) -> tuple[int, float] | None:
+    def save(self, folder: Path, state: Mapping[str, torch.Tensor]) -> tuple[int, float] | None:
         """Write an adapter's files: safetensors, and peft's configuration for a low-rank method.
 
         PiSSA is written as the plain LoRA that changes the base by as much: its rank and alpha are twice the recipe's.
@@ -130,7 +130,6 @@ class TrainableModel:
         Args:
             folder: Where to.
             state: What was learnt (``state``).
-            model_name: What the configuration says of the base.
 
         Returns:
             Rank and alpha as they were stored; None where the method has none.
@@ -143,7 +142,7 @@ class TrainableModel:
             state = plain_lora(state, self.initial)
             config.r, config.lora_alpha = 2 * self._recipe.rank, 2 * self._recipe.alpha  # type: ignore[assignment]
         config.init_lora_weights, config.inference_mode = True, True
-        config.base_model_name_or_path = model_name
+        config.base_model_name_or_path = None  # a path would be this machine's; a name, peft looks up on a hub
         stored = {name.replace(f".{_KEPT}", ""): tensor.contiguous() for name, tensor in state.items()}
         save_file(stored, folder / LORA_WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(folder))
