@@ -26,6 +26,8 @@ from mmsoc_ray.training.plan import FeedPlan, nothing_to_learn
 from mmsoc_ray.training.samples import LeftOutError, Sample, SampleMaker
 
 PREPARE_CPUS = 1.0
+PORTIONS_AT_ONCE = 2
+"""Tasks that make samples for one worker at a time: one goes on while the other's samples are learnt."""
 _BLOCK_BYTES = 1
 """A block is closed behind every row: the first step of a portion does not wait for the last."""
 
@@ -155,7 +157,8 @@ def _streamed(plan: FeedPlan, portions: list[Portion], rank: int, workers: int) 
     rows = [dataclasses.asdict(portion) for portion in portions]
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     make = functools.partial(_make_rows, plan, rank, workers)
-    dataset = dataset.map_batches(make, batch_size=1, num_cpus=PREPARE_CPUS)
+    tasks = ray.data.TaskPoolStrategy(size=PORTIONS_AT_ONCE)
+    dataset = dataset.map_batches(make, batch_size=1, compute=tasks, num_cpus=PREPARE_CPUS)
     context = dataset.context
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK_BYTES
