@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.config import Grid, Recipe
-from mmsoc_ray.data import SplitManifest, Storage, open_storage, read_manifest, split_folder
+from mmsoc_ray.data import SplitManifest, Storage, read_manifest
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.plan import Adapter, GridPlan, ModelPlan, answer_limit
 from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, known_digest, locate_weights
 from mmsoc_ray.tasks import Task, get_task
 from mmsoc_ray.training import AdapterCard, TrainedTask, TrainingJob, check_base, read_card
-
-EXPLANATIONS = "explanations.parquet"
-"""Stands beside the shards of a split, where a recipe names no other file."""
+from mmsoc_ray.training.targets import explanations_digest, read_explanations
 
 Train = Callable[[TrainingJob], AdapterCard]
 
@@ -116,10 +113,14 @@ def settle_adapters(plan: GridPlan, data: Storage, root: Storage, train: Train |
 
 def _job(grid: Grid, model: ModelPlan, recipe: Recipe, data: Storage, *, resolve: bool) -> TrainingJob | None:
     tasks, splits = _taught(grid, model, recipe, data)
-    validation = {} if recipe.validation is None or recipe.validation.split is None else {
-        name: _not_evaluated(model, read_manifest(data, name, recipe.validation.split), recipe, "is validated on")
-        for name in splits
-    }
+    validation = (
+        {}
+        if recipe.validation is None or recipe.validation.split is None
+        else {
+            name: _not_evaluated(model, read_manifest(data, name, recipe.validation.split), recipe, "is validated on")
+            for name in splits
+        }
+    )
     entry = _with_weights(model.entry, grid.weights, resolve=resolve)
     base_digest = checkpoint_digest(entry) if resolve else known_digest(entry)
     if base_digest is None:
@@ -132,9 +133,11 @@ def _job(grid: Grid, model: ModelPlan, recipe: Recipe, data: Storage, *, resolve
         splits=splits,
         tasks=tasks,
         validation_splits=validation,
-        explanations={name: _explanations(data, split, recipe) for name, split in splits.items()}
-        if recipe.explained
-        else {},
+        explanations={
+            name: explanations_digest(read_explanations(recipe, data, [(name, split.split)]))
+            for name, split in splits.items()
+            if recipe.explained
+        },
     )
 
 
@@ -187,19 +190,6 @@ def _with_weights(entry: ModelEntry, weights: str | None, *, resolve: bool) -> M
         if resolve:
             raise
         return entry  # a run says what is missing; the plan goes without
-
-
-def _explanations(data: Storage, split: SplitManifest, recipe: Recipe) -> str:
-    """Return the digest of a split's explanations."""
-    address = recipe.explanations or f"{data.uri}/{split_folder(split.dataset, split.split)}/{EXPLANATIONS}"
-    folder, _, name = address.rpartition("/")
-    try:
-        return hashlib.sha256(open_storage(folder or ".").read(name)).hexdigest()
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            f"recipe {recipe.name} learns explanations, and {address} is not there. Write them (jobs/explain.py), or "
-            f"name their file in the recipe."
-        ) from error
 
 
 def summary(adapters: Sequence[NeededAdapter]) -> list[Mapping[str, object]]:

@@ -1,6 +1,7 @@
 """The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
 from mmsoc_ray.tasks.classification import classification
+from mmsoc_ray.tasks.explanation import EXPLANATION_MARK, without_explanation
 from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, example, right_answer, with_examples
 from mmsoc_ray.tasks.kinds import kind_metrics, kind_parser, kind_tokens
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
@@ -31,6 +32,7 @@ from mmsoc_ray.tasks.settings import (
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
 
 __all__ = [
+    "EXPLANATION_MARK",
     "FINETUNED_SETTINGS",
     "LABEL_RULES",
     "NUMBERED_SETTINGS",
@@ -70,4 +72,5 @@ __all__ = [
     "shows_picture",
     "truncate_input",
     "with_examples",
+    "without_explanation",
 ]
