@@ -60,7 +60,7 @@ class TransformersEngine:
 
     def __init__(
         self,
-        checkpoint: Path,
+        checkpoint: Path | Checkpoint,
         entry: ModelEntry,
         *,
         threads: int | None = None,
@@ -71,7 +71,8 @@ class TransformersEngine:
         """Load the checkpoint.
 
         Args:
-            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights.
+            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights; or a
+                checkpoint that is loaded already, on ``device`` and in the entry's dtype.
             entry: The registry's entry: dtype, prompt template, whether it sees pictures, bound on a batch.
             threads: CPU threads of torch in this process; None leaves torch's choice.
             device: For example ``cuda:0``; None takes the first GPU, or the CPU.
@@ -87,7 +88,11 @@ class TransformersEngine:
         self._device = choose_device(device)
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
-        self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        self._loaded: Checkpoint = (
+            checkpoint
+            if isinstance(checkpoint, Checkpoint)
+            else load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        )
         if alone:
             self._entry = dataclasses.replace(entry, batch_tokens=1)
             self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False

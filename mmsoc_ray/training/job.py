@@ -13,9 +13,7 @@ from mmsoc_ray.data import SplitManifest
 from mmsoc_ray.models import ModelEntry
 from mmsoc_ray.tasks import Task
 from mmsoc_ray.training.adapters import adapter_name
-
-SAMPLE_FORMAT = 1
-"""Version of how posts become tokens and labels; another one makes other adapters."""
+from mmsoc_ray.training.targets import SAMPLE_FORMAT
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from mmsoc_ray.tasks import Task, base_setting, render, right_answer, shows_pict
 from mmsoc_ray.training.packing import IGNORED
 from mmsoc_ray.training.targets import target_text
 
-FINETUNED = "few_shot_1"
+FINETUNED = "finetuned"
 
 
 class LeftOutError(ValueError):
@@ -92,6 +92,8 @@ class SampleMaker:
     def __init__(self, checkpoint: Path, entry: ModelEntry, recipe: Recipe) -> None:
         self._entry, self._recipe = entry, recipe
         self._loaded = load_checkpoint(checkpoint, entry, torch.float32, torch.device("meta"))
+        # Lengths are checked here, where a long sample can be told from one that cannot be read.
+        self._context, self._loaded.context_tokens = self._loaded.context_tokens, None
         self._reader = RequestReader(self._loaded, entry.name)
         self.encoder_decoder = bool(self._loaded.text_model.config.is_encoder_decoder)
         self._words = LabelWords(self._loaded.tokenizer, answers_apart=self.encoder_decoder)
@@ -163,7 +165,7 @@ class SampleMaker:
 
     def _check_length(self, key: str, prompt: int, answer: int) -> None:
         longest = max(prompt, answer) if self.encoder_decoder else prompt + answer
-        allowed = min(self._recipe.context_tokens, self._loaded.context_tokens or longest)
+        allowed = min(self._recipe.context_tokens, self._context or longest)
         if longest > allowed:
             raise LeftOutError("too_long", f"{key}: {prompt} tokens and {answer} of the answer; {allowed} are allowed")
 
