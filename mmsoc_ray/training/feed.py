@@ -101,8 +101,9 @@ def make_sample(plan: FeedPlan, maker: SampleMaker, post: Post, name: str) -> Sa
     Raises:
         LeftOutError: It cannot be learnt.
     """
-    task, variant = plan.tasks[name]
-    explanation = None if plan.explanations is None else plan.explanations[post.post_key, name]
+    task, variant = plan.choice.tasks[post.dataset][name]
+    known = plan.choice.explanations
+    explanation = None if known is None else known[post.post_key, name]
     return maker.make(post, task, explanation, variant=variant)
 
 
