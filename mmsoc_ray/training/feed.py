@@ -129,7 +129,7 @@ def _maker(plan: FeedPlan) -> SampleMaker:
 @functools.lru_cache(maxsize=2)
 def _cached_maker(entry: Any, recipe: Any) -> SampleMaker:
     """A process makes many portions; a tokenizer takes seconds to load."""
-    return SampleMaker(resolve_checkpoint(entry), entry, recipe)
+    return SampleMaker(resolve_checkpoint(entry, readers_only=True), entry, recipe)
 
 
 def _read_pairs(plan: FeedPlan, places: list[Place]) -> dict[Place, tuple[Post, str]]:
