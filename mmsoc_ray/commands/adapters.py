@@ -112,7 +112,7 @@ def compare(
     from mmsoc_ray.training import find_card
 
     root = open_storage(output)
-    lines = differences(*(_compared(find_card(root, name)) for name in (one, other)))
+    lines = differences(_compared(find_card(root, one)), _compared(find_card(root, other)))
     typer.echo("\n".join([f"{one} -> {other}", *(f"  {line}" for line in lines)]))
     if not lines:
         typer.echo("  nothing differs but their names")

@@ -68,5 +68,5 @@ def compare_cells(pair: ComparisonJob) -> list[Comparison]:
         policy=job.policy,
         bertscore=encoder,
     )
-    cells = {"cell": dataclasses.astuple(job.cell), "over": dataclasses.astuple(over.cell)}
-    return [Comparison(**cells, **dataclasses.asdict(gain), n=job.expected) for gain in found]
+    cells = dataclasses.astuple(job.cell), dataclasses.astuple(over.cell)
+    return [Comparison(*cells, **dataclasses.asdict(gain), n=job.expected) for gain in found]
