@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -11,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from mmsoc_ray.engines.protocol import Answer, PreparedPost, Request
+from mmsoc_ray.engines.versions import tfidf_version
 from mmsoc_ray.tasks import Task, render
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class TfidfEngine:
 
     Attributes:
         name: ``baseline``.
-        version: Raised when the definition above changes; with the version of scikit-learn.
+        version: ``versions.tfidf_version``.
     """
 
     name = "baseline"
-    version = f"tfidf_logreg-1 (scikit-learn {version('scikit-learn')})"
+    version = tfidf_version()
 
     def __init__(
         self, posts: Iterable[Post], tasks: Mapping[str, Task], questions: Mapping[str, str], evaluated: Iterable[Post]
