@@ -26,7 +26,7 @@ MOST: dict[str, int] = {"few_shot": 16, "self_improve": 10}
 every round costs as much as a zero-shot run (MM-Soc's code has two by default)."""
 
 EXPLAIN = "explain"
-"""Setting of a teacher that is asked why a label holds: as ``few_shot_<k>`` without examples. ``mmsoc explain`` asks so;
+"""Setting of a teacher that is asked why a label holds: as ``few_shot_<k>`` without examples. ``mmsoc explain`` asks it;
 no grid does, for the question names the right answer."""
 
 WITHOUT_PICTURE = frozenset({"text_only"})
