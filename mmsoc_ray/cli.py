@@ -100,10 +100,10 @@ def plan(
             | cell_content(model, question, expected, gpu_hour=gpu_hour)
             for model, question in questions
         ]
-        requests = {model.entry.name: model.requests for model in planned.models}
-        resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
+        requests = {model.key: model.requests for model in planned.models}
+        resources = {model.key: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
-        content |= {"resources": resources, "needs": {model.entry.name: needs(model) for model in planned.models}}
+        content |= {"resources": resources, "needs": {model.key: needs(model) for model in planned.models}}
         content |= {"remarks": remarks(planned), "cells": listed}
         content |= {"estimate": forecast_content(planned, expected, gpu_hour=gpu_hour)}
         typer.echo(json.dumps(content, indent=1))

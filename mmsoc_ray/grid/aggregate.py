@@ -164,7 +164,8 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
         except (OSError, pa.ArrowException) as error:
             problem = unreadable(root, path, error)
             continue
-        wanted = {"setting": cell.setting, "task": cell.task, "dataset": cell.dataset, "split": cell.split}
+        wanted = {"adapter": cell.adapter, "setting": cell.setting, "task": cell.task}
+        wanted |= {"dataset": cell.dataset, "split": cell.split}
         for column, value in wanted.items():
             table = table.filter(pc.equal(table.column(column), value))
         tables.append(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmsoc_ray.engines.endpoint import check_endpoint
@@ -26,6 +26,8 @@ class Answerer:
         model_digest: Digest of the checkpoint's files; empty for a baseline and an endpoint.
         fit: For a baseline: dataset to the digest of the split that it is fitted on.
         seed: Seed of the ``random`` baseline.
+        adapters: Name of each adapter that answers some of its questions, to its digest.
+        merged: Whether its one adapter is merged into the checkpoint.
     """
 
     entry: ModelEntry
@@ -33,6 +35,8 @@ class Answerer:
     model_digest: str
     fit: Mapping[str, str]
     seed: int
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    merged: bool = False
 
     def content(self, dataset: str) -> dict[str, Any]:
         """Return what enters the keys of its answers on a dataset's posts."""
@@ -50,7 +54,7 @@ class Answerer:
         return {
             "engine": self.entry.engine,
             "model_digest": self.model_digest,
-            "adapter_digest": None,
+            "adapter_digest": next(iter(self.adapters.values())) if self.merged else None,
             "dtype": self.dtype,
             "quantisation": None,
             "prompt_template": self.entry.prompt_template,
@@ -88,6 +92,8 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
         model_digest=checkpoint_digest(entry),
         fit=fit,
         seed=seed,
+        adapters={adapter.name: adapter.digest for adapter in plan.adapters},
+        merged=plan.merged,
     )
 
 
@@ -112,7 +118,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
     uses_words = any(question.setting == "with_ocr" for question in plan.questions)
     return {
         "model": plan.entry.name,
-        "adapter": BASE_ADAPTER,
+        "adapter": plan.adapters[0].name if plan.merged else BASE_ADAPTER,
         "datasets": datasets,
         "questions": questions,
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
@@ -130,6 +136,7 @@ def question_content(question: Question) -> dict[str, Any]:
         "max_new_tokens": question.max_new_tokens,
         **({"scored": dict(question.definition.answers)} if question.scored else {}),
         **own_labels(question),
+        **adapter_content(question),
     }
 
 
@@ -138,6 +145,12 @@ def _asked(question: Question) -> str | dict[str, str]:
     if question.setting == EXPLAIN:
         return why_questions(question.definition, question.variant)
     return question.definition.question(question.variant)
+
+
+def adapter_content(question: Question) -> dict[str, str]:
+    """Return which adapter answers a question, as JSON; empty where the model does as it came."""
+    adapter = question.adapter
+    return {} if adapter is None else {"adapter": adapter.name, "adapter_digest": adapter.digest}
 
 
 def _examples(question: Question) -> dict[str, Any]:

@@ -98,14 +98,14 @@ def _plan_lies(root: Storage, folder: RunFolder, record: RunRecord) -> Iterator[
     if len(cells) != len(record.content["cells"]):
         yield f"{where}: has {len(record.content['cells'])} cells, {len(cells)} of them distinct and of its models"
     for model in record.models:
-        recorded = record.content["models"][model.name]
+        recorded = record.content["models"][model.key]
         if model.config != config_of(model.configuration):
-            yield f"{where}: models.{model.name}.config is {model.config}, its configuration gives another hash"
+            yield f"{where}: models.{model.key}.config is {model.config}, its configuration gives another hash"
         if model.configuration["units"] != digest([[unit.unit_id, unit.posts] for unit in model.units]):
-            yield f"{where}: the units of {model.name} are not those of its configuration"
+            yield f"{where}: the units of {model.key} are not those of its configuration"
         requests = sum(unit.rows for unit in model.units)
         if (recorded["units"], recorded["requests"]) != (len(model.units), requests):
-            yield f"{where}: models.{model.name} counts other units or requests than its units have"
+            yield f"{where}: models.{model.key} counts other units or requests than its units have"
         for cell, posts in model.cells.items():
             if posts != sum(unit.posts for unit in model.units if unit.dataset == cell.dataset):
                 yield f"{where}: cell {cell.identity} has {posts} posts, its units have others"
@@ -221,7 +221,7 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         yield "a prediction stands twice"
     if (posts := len({row["post_key"] for row in rows})) != unit.posts:
         yield f"{posts} posts, {unit.posts} were planned"
-    constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name, "adapter": BASE_ADAPTER}
+    constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name}
     constant |= {"dataset": unit.dataset, "split": model.configuration["datasets"][unit.dataset]["split"]}
     for name, value in constant.items():
         if others := {row[name] for row in rows} - {value}:
@@ -233,6 +233,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         question = questions.get((row["setting"], row["task"]))
         if question is None or row["round"] not in range(rounds(row["setting"])):
             yield f"{identity} was not asked"
+        elif row["adapter"] != (adapter := question.get("adapter", BASE_ADAPTER)):
+            yield f"{identity}: adapter is {row['adapter']!r} where {adapter!r} was planned"
         elif row["row_key"] != _key_of(row, question, answerer):
             yield f"the row_key of {identity} is not that of its prompt, picture and configuration"
         if (row["output"] is None) == (row["error"] is None):
@@ -240,6 +242,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
 
 
 def _key_of(row: Mapping[str, Any], question: Mapping[str, Any], answerer: Mapping[str, Any]) -> str:
+    if "adapter_digest" in question:
+        answerer = {**answerer, "adapter_digest": question["adapter_digest"]}
     return row_key(
         answerer,
         task=row["task"],

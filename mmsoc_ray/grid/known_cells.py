@@ -135,8 +135,15 @@ def _answerer(plan: ModelPlan, *, seed: int, weights: str | None) -> Answerer:
             entry = locate_weights(entry, weights)
         except ConfigurationError:  # a run says what is missing; the plan goes without
             return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
-    dtype = entry.dtype_on(plan.resources.gpus)
-    return Answerer(entry, dtype=dtype, model_digest=known_digest(entry) or "", fit=fit, seed=seed)
+    return Answerer(
+        entry,
+        dtype=entry.dtype_on(plan.resources.gpus),
+        model_digest=known_digest(entry) or "",
+        fit=fit,
+        seed=seed,
+        adapters={adapter.name: adapter.digest for adapter in plan.adapters},
+        merged=plan.merged,
+    )
 
 
 def _same(plan: ModelPlan, answerer: Answerer, question: Question, model: RecordedModel) -> bool:

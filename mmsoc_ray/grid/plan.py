@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,16 @@ from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manife
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, checkpoint_address, get_model, model_names
 from mmsoc_ray.models.own import own_entry, served_entry
-from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
+from mmsoc_ray.tasks import Example, Task, get_task, is_finetuned, rounds, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
+
+BESIDE_BASE: Mapping[str, frozenset[str]] = {
+    "transformers": frozenset(("lora", "rslora", "lora_plus", "pissa", "dora")),
+    "vllm": frozenset(("lora", "rslora", "lora_plus", "pissa")),
+}
+"""Methods whose adapters an engine has beside the base model; the others answer merged into a checkpoint."""
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +47,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """The trained weights that answer a question beside those of the model, or in their place.
+
+    Attributes:
+        name: Its folder below ``adapters/``; before it is known, the name of the recipe that trains it.
+        digest: SHA-256 over its files; empty until it is trained.
+    """
+
+    name: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
 class Question:
     """A task in a setting, as a model is asked it on one dataset.
 
@@ -52,6 +71,7 @@ class Question:
         max_new_tokens: Answers are cut after so many tokens.
         examples: In ``few_shot_<k>``, once they are chosen: what stands before every prompt.
         own: The task, where it is not built in: it travels with the question to every worker.
+        adapter: What answers in a fine-tuned setting; None where the model does as it came.
     """
 
     task: str
@@ -62,6 +82,7 @@ class Question:
     scored: bool = False  # whether its labels get their probabilities too
     examples: tuple[Example, ...] = ()
     own: Task | None = None
+    adapter: Adapter | None = None
 
     @property
     def definition(self) -> Task:
@@ -85,6 +106,7 @@ class ModelPlan:
         datasets: The splits that it answers on.
         fit: By dataset, the splits that a baseline is fitted on and that few-shot examples are taken from.
         limit: Only the first so many posts of each split.
+        merged: Whether its one adapter is merged into the checkpoint, because no engine has it beside the base model.
     """
 
     entry: ModelEntry
@@ -93,6 +115,17 @@ class ModelPlan:
     datasets: Mapping[str, SplitManifest]
     fit: Mapping[str, SplitManifest]
     limit: int | None
+    merged: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other pipelines of a run: the model, and the setting whose adapter is merged."""
+        return f"{self.entry.name}@{self.questions[0].setting}" if self.merged else self.entry.name
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters that answer its questions."""
+        return tuple(dict.fromkeys(question.adapter for question in self.questions if question.adapter))
 
     def questions_on(self, dataset: str) -> tuple[Question, ...]:
         """Return the questions that are asked on a dataset's posts."""
@@ -128,7 +161,7 @@ class ModelPlan:
         """Return the cell that a question is."""
         return Cell(
             model=self.entry.name,
-            adapter=BASE_ADAPTER,
+            adapter=question.adapter.name if question.adapter else BASE_ADAPTER,
             setting=question.setting,
             task=question.task,
             dataset=question.dataset,
@@ -184,7 +217,7 @@ def plan_grid(grid: Grid, data: Storage, *, limit: int | None = None) -> GridPla
     }
     offers = {task: _datasets_of(grid, task, manifests) for task in grid.tasks}
     models = [_plan_model(grid, data, name, choice, manifests, offers, limit) for name, choice in grid.models.items()]
-    return GridPlan(grid=grid, models=tuple(models), limit=limit)
+    return GridPlan(grid=grid, models=tuple(part for model in models for part in _pipelines(grid, model)), limit=limit)
 
 
 def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) -> tuple[str, ...]:
@@ -242,6 +275,7 @@ def _plan_model(
             or (own[task] or get_task(task)).max_new_tokens,
             scored=grid.tasks[task].scored,
             own=own[task],
+            adapter=Adapter(grid.recipe(name, setting).name) if is_finetuned(setting) else None,
         )
         for setting in settings
         for task in grid.tasks
@@ -258,6 +292,26 @@ def _plan_model(
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, resources, questions, datasets, fit, limit)
+
+
+def _pipelines(grid: Grid, model: ModelPlan) -> Iterator[ModelPlan]:
+    """Yield what one engine answers: the base model with the adapters that it takes, and each other adapter merged."""
+    apart = {
+        setting
+        for setting in {question.setting for question in model.questions if question.adapter}
+        if grid.recipe(model.entry.name, setting).method not in BESIDE_BASE[model.entry.engine]
+    }
+    for setting in (None, *sorted(apart)):
+        questions = tuple(q for q in model.questions if (q.setting if q.setting in apart else None) == setting)
+        if questions:
+            kept = {q.dataset for q in questions}
+            yield dataclasses.replace(
+                model,
+                questions=questions,
+                datasets={name: manifest for name, manifest in model.datasets.items() if name in kept},
+                fit={name: manifest for name, manifest in model.fit.items() if name in kept},
+                merged=setting is not None,
+            )
 
 
 def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:

@@ -73,7 +73,7 @@ def _models(plan: GridPlan) -> Table:
         table.add_column(name, justify="right")
     for model in plan.models:
         for setting in dict.fromkeys(question.setting for question in model.questions):
-            table.add_row(escape(model.entry.name), setting, *map("{:,}".format, _counts(model, setting)))
+            table.add_row(escape(model.key), setting, *map("{:,}".format, _counts(model, setting)))
     cells, requests = len(plan.cells()), sum(model.requests for model in plan.models)
     table.add_row("all", "", f"{cells:,}", "", f"{requests:,}", style="bold")
     return table
@@ -90,7 +90,7 @@ def _resources(plan: GridPlan) -> Table:
         taken, need = model.resources, needs(model)
         loaded = (str(need["tensor_parallel"]), f"{need['weights_gb']:.1f}") if need["weights_gb"] else ("", "")
         counts = (str(taken.actors), f"{taken.actors * taken.cpus:g}", f"{taken.actors * taken.gpus:g}")
-        table.add_row(escape(model.entry.name), str(need["engine"]), *counts, *loaded)
+        table.add_row(escape(model.key), str(need["engine"]), *counts, *loaded)
     most = [max(model.resources.actors * getattr(model.resources, kind) for model in plan.models) for kind in _KINDS]
     table.add_row("most at a time", "", "", *(f"{count:g}" for count in most), style="bold")
     return table

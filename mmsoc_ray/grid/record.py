@@ -45,6 +45,7 @@ class RecordedModel:
     """A model of a recorded run.
 
     Attributes:
+        key: What tells it from the others of the run: its name, and the setting whose adapter is merged into it.
         name: Name of the model.
         family: For the results table.
         parameters_b: For the results table.
@@ -54,6 +55,7 @@ class RecordedModel:
         cells: Its cells, each with its number of posts.
     """
 
+    key: str
     name: str
     family: str
     parameters_b: float
@@ -126,11 +128,11 @@ def record_run(
         "configuration": {
             "limit": plan.limit,
             "seed": plan.grid.seed,
-            "models": {model.name: dict(model.configuration) for model in models},
+            "models": {model.key: dict(model.configuration) for model in models},
             **({} if bertscore is None else {"bertscore": bertscore.content}),
         },
         "models": {
-            model.name: {
+            model.key: {
                 "family": model.plan.entry.family,
                 "parameters_b": model.plan.entry.parameters_b,
                 "config": model.config,
@@ -182,14 +184,15 @@ def parse_record(content: Mapping[str, Any], where: str) -> RunRecord:
             f"Take another run id."
         )
     try:
-        return RunRecord(content, content["run_id"], tuple(_model(content, name) for name in content["models"]))
+        return RunRecord(content, content["run_id"], tuple(_model(content, key) for key in content["models"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{where}: {error!r} is missing or of another kind. Restore the file.") from error
 
 
-def _model(content: Mapping[str, Any], name: str) -> RecordedModel:
-    recorded = content["models"][name]
-    configuration = content["configuration"]["models"][name]
+def _model(content: Mapping[str, Any], key: str) -> RecordedModel:
+    recorded = content["models"][key]
+    configuration = content["configuration"]["models"][key]
+    asked = {(q["setting"], q["task"], q["dataset"]) for q in configuration["questions"]}
     rows_per_post = {
         dataset: sum(rounds(q["setting"]) for q in configuration["questions"] if q["dataset"] == dataset)
         for dataset in configuration["datasets"]
@@ -203,8 +206,15 @@ def _model(content: Mapping[str, Any], name: str) -> RecordedModel:
     cells = {
         Cell(**{field: cell[field] for field in Cell.__dataclass_fields__}): int(cell["posts"])
         for cell in content["cells"]
-        if cell["model"] == name
+        if cell["model"] == configuration["model"] and (cell["setting"], cell["task"], cell["dataset"]) in asked
     }
     return RecordedModel(
-        name, recorded["family"], recorded["parameters_b"], recorded["config"], configuration, units, cells
+        key=key,
+        name=configuration["model"],
+        family=recorded["family"],
+        parameters_b=recorded["parameters_b"],
+        config=recorded["config"],
+        configuration=configuration,
+        units=units,
+        cells=cells,
     )

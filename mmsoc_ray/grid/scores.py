@@ -92,9 +92,9 @@ def seal_run(
     problems = []
     for model in record.models:
         try:
-            seal_model(root, folder, model, run_tasks, again=model.name in again)
+            seal_model(root, folder, model, run_tasks, again=model.key in again)
         except SealError as error:
-            problems.append(f"{model.name} is not sealed: {error}")
+            problems.append(f"{model.key} is not sealed: {error}")
     return problems
 
 
@@ -120,7 +120,7 @@ def rescore(
         record = parse_record(content, f"{root.uri}/{folder.plan}")
         withdraw(root, folder)
         root.write(folder.plan, record.json)
-    again = [model.name for model in record.models] if is_under_way(root, folder) else ()
+    again = [model.key for model in record.models] if is_under_way(root, folder) else ()
     for problem in seal_run(root, folder, record, run_tasks, again=again):
         note(problem)
     return score_run(root, folder, record, run_tasks)
@@ -168,7 +168,7 @@ def table_and_manifest(
     """Return a run's part of the table and its manifest: the same cells and seals give the same bytes."""
     table = write_results(row for cell in cells for row in cell.rows)
     incomplete = [cell for cell in cells if not cell.complete]
-    unsealed = [model.name for model in record.models if not root.exists(folder.seal(model.name, model.config))]
+    unsealed = [model.key for model in record.models if not root.exists(folder.seal(model.name, model.config))]
     manifest = {
         "schema_version": PLAN_VERSION,
         "run_id": folder.run_id,
@@ -179,7 +179,7 @@ def table_and_manifest(
         "scoring": digest(record.scoring),
         "cells": len(cells),
         "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
-        "models": {model.name: model.config for model in record.models},
+        "models": {model.key: model.config for model in record.models},
     } | ({"unsealed": unsealed} if unsealed else {})
     return table, _manifest_json(manifest)
 

@@ -223,6 +223,7 @@ class EngineActor:
                 [q for questions in pipeline.questions.values() for q in questions],
                 max_side=pipeline.answerer.entry.max_picture_side,
             ),
+            root=open_storage(pipeline.root_uri),
         )
         attempts.end_loading()
         self._engine = answerer.engine

@@ -27,10 +27,12 @@ from mmsoc_ray.tasks.registry import TASKS, get_task
 from mmsoc_ray.tasks.self_improve import improve_prompt
 from mmsoc_ray.tasks.settings import (
     EXPLAIN,
+    FINETUNED_SETTINGS,
     NUMBERED_SETTINGS,
     SETTINGS,
     base_setting,
     check_setting,
+    is_finetuned,
     rounds,
     shots,
     shows_picture,
@@ -40,6 +42,7 @@ from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_in
 __all__ = [
     "EXPLAIN",
     "EXPLANATION_TOKENS",
+    "FINETUNED_SETTINGS",
     "LABEL_RULES",
     "NUMBERED_SETTINGS",
     "PARSER_VERSION",
@@ -67,6 +70,7 @@ __all__ = [
     "get_task",
     "improve_prompt",
     "is_explainable",
+    "is_finetuned",
     "is_official",
     "kind_metrics",
     "kind_parser",
