@@ -27,7 +27,7 @@ from mmsoc_ray.tasks import EXPLANATION_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from mmsoc_ray.data import Storage
     from mmsoc_ray.grid import GridPlan
@@ -91,13 +91,14 @@ def explain(
         typer.echo(said)
 
 
-def report_table(report: ExplanationReport) -> Table:
+def report_table(report: ExplanationReport) -> RenderableType:
     """Return what became of the explanations, a line for each rule and a column for each task."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
     title = f"explanations of {escape(report.source)}: {report.together.kept:,} of {report.together.asked:,} kept"
-    table = Table(title=title, title_justify="left", pad_edge=False, box=None)
+    table = Table(pad_edge=False, box=None)
     table.add_column("", no_wrap=True)
     counts = [*report.tasks.values(), report.together]
     for name in (*report.tasks, "all"):
@@ -109,7 +110,7 @@ def report_table(report: ExplanationReport) -> Table:
     for rule in report.rules:
         if report.together.filtered[rule]:
             table.add_row(f"- {rule}", *(f"{count.filtered.get(rule, 0):,}" for count in counts))
-    return table
+    return Group(title, table)
 
 
 def _plan(

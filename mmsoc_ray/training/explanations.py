@@ -176,8 +176,6 @@ EXPLANATION_RULES: tuple[Rule, ...] = (
     Rule("refused", "the teacher declined", lambda said: is_refusal(" ".join((said.output or "").split()))),
     Rule("unfinished", "cut before its first sentence ended; of others the whole sentences stay", lambda s: not s.text),
     Rule("marks", "holds marks of a chat template or control characters", _holds_marks),
-    Rule("repeats_prompt", f"most of its runs of {RUN_WORDS} words stand in the prompt", _repeats_prompt),
-    Rule("repeats_itself", f"most of its runs of {RUN_WORDS} words stand in it before", _repeats_itself),
     Rule(
         "contradicts",
         "claims another label, as the task's parser reads it; or other tags and no right one",
@@ -188,6 +186,8 @@ EXPLANATION_RULES: tuple[Rule, ...] = (
         f"fewer than {MIN_CONTENT_WORDS} words of content beside those of the labels and of the question",
         _only_the_label,
     ),
+    Rule("repeats_prompt", f"most of its runs of {RUN_WORDS} words stand in the prompt", _repeats_prompt),
+    Rule("repeats_itself", f"most of its runs of {RUN_WORDS} words stand in it before", _repeats_itself),
     Rule("too_short", f"fewer than {MIN_WORDS} words", lambda said: len(said.words) < MIN_WORDS),
 )
 """All rules in the order in which they are tried. Each needs what the ones before it have made sure of."""
