@@ -92,25 +92,20 @@ def explain(
 
 
 def report_table(report: ExplanationReport) -> RenderableType:
-    """Return what became of the explanations, a line for each rule and a column for each task."""
+    """Return what became of the explanations, a line for each task."""
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"explanations of {escape(report.source)}: {report.together.kept:,} of {report.together.asked:,} kept"
     table = Table(pad_edge=False, box=None)
-    table.add_column("", no_wrap=True)
-    counts = [*report.tasks.values(), report.together]
-    for name in (*report.tasks, "all"):
-        table.add_column(escape(name), justify="right")
-    for field in ("asked", "kept", "shortened"):
-        table.add_row(
-            field, *(f"{getattr(count, field):,}" for count in counts), style="bold" if field == "kept" else ""
-        )
-    for rule in report.rules:
-        if report.together.filtered[rule]:
-            table.add_row(f"- {rule}", *(f"{count.filtered.get(rule, 0):,}" for count in counts))
-    return Group(title, table)
+    table.add_column("task", style="bold", no_wrap=True)
+    for name in ("asked", "kept", "shortened"):
+        table.add_column(name, justify="right")
+    table.add_column("left out")
+    for task, count in [*report.tasks.items(), ("all", report.together)]:
+        left_out = ", ".join(f"{number:,} {rule}" for rule, number in count.filtered.items() if number)
+        table.add_row(escape(task), f"{count.asked:,}", f"{count.kept:,}", f"{count.shortened:,}", left_out)
+    return Group(f"explanations of {escape(report.source)}", table)
 
 
 def _plan(

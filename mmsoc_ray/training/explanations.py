@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.tasks import TEXT_WORDS, LabelParser, Task, normalise_tag
+from mmsoc_ray.tasks.label_rules import form_at, is_negated, reading
 from mmsoc_ray.tasks.task import CHARACTERS_PER_WORD
 from mmsoc_ray.tasks.text import is_refusal, tokens
 
@@ -24,6 +25,9 @@ MAX_CHARACTERS = MAX_WORDS * CHARACTERS_PER_WORD
 MIN_CONTENT_WORDS = 2
 RUN_WORDS = 6
 """Texts repeat each other where they share so many words in a row."""
+
+REPEATED_SHARE = 0.25
+"""Above that a text goes round in circles: SmolLM2-135M's texts that read so had 0.27 and more."""
 
 _SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*(?=\s|$)")
 _TURN_MARK = re.compile(r"<[|/]?[A-Za-z_][\w ]{0,30}\|?>|\[/?INST\]|<</?SYS>>")
@@ -143,7 +147,7 @@ def _repeats_prompt(said: Explained) -> bool:
 
 def _repeats_itself(said: Explained) -> bool:
     runs = _runs(said.words)
-    return 2 * len(set(runs)) < len(runs)
+    return len(runs) - len(set(runs)) > len(runs) * REPEATED_SHARE
 
 
 def _label_words(said: Explained) -> set[str]:
@@ -160,12 +164,24 @@ def _only_the_label(said: Explained) -> bool:
 
 def _contradicts(said: Explained) -> bool:
     if said.task.kind == "classification":
-        return said.task.parse(said.text, "lenient").value not in (None, said.reference[0])
+        return said.task.parse(said.text, "lenient").value not in (None, said.reference[0]) or _denies(said)
     right = {normalise_tag(tag) for tag in said.reference}
     vocabulary = {normalise_tag(tag) for tag in said.task.labels or said.task.vocabulary}
     text = f" {' '.join(said.words)} "
     named = {tag for tag in vocabulary | right if f" {' '.join(_words(tag))} " in text}
     return right <= vocabulary and bool(named) and not named & right
+
+
+def _denies(said: Explained) -> bool:
+    """Whether one of three labels or more is denied that is the right one; of two, to deny one claims the other."""
+    if not isinstance(said.task.parse, LabelParser) or said.task.parse.words.opposite:
+        return False
+    words, label = said.task.parse.words, said.reference[0]
+    return any(
+        (form_at(sentence, at, words) or ("", 0))[0] == label and is_negated(sentence, at)
+        for sentence in reading(said.text, words).sentences
+        for at in range(len(sentence))
+    )
 
 
 EXPLANATION_RULES: tuple[Rule, ...] = (
@@ -178,7 +194,7 @@ EXPLANATION_RULES: tuple[Rule, ...] = (
     Rule("marks", "holds marks of a chat template or control characters", _holds_marks),
     Rule(
         "contradicts",
-        "claims another label, as the task's parser reads it; or other tags and no right one",
+        "claims another label, as the task's parser reads it, or denies the right one; or names only other tags",
         _contradicts,
     ),
     Rule(
@@ -187,7 +203,7 @@ EXPLANATION_RULES: tuple[Rule, ...] = (
         _only_the_label,
     ),
     Rule("repeats_prompt", f"most of its runs of {RUN_WORDS} words stand in the prompt", _repeats_prompt),
-    Rule("repeats_itself", f"most of its runs of {RUN_WORDS} words stand in it before", _repeats_itself),
+    Rule("repeats_itself", f"more than a quarter of its runs of {RUN_WORDS} words stand in it before", _repeats_itself),
     Rule("too_short", f"fewer than {MIN_WORDS} words", lambda said: len(said.words) < MIN_WORDS),
 )
 """All rules in the order in which they are tried. Each needs what the ones before it have made sure of."""

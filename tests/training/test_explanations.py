@@ -12,6 +12,7 @@ from mmsoc_ray.training.explanations import EXPLANATION_RULES, MAX_CHARACTERS, M
 
 GOOD = "It praises a broken lift, which nobody enjoys, and means the opposite."
 POST = "Text: My lift is broken again and I love the stairs so much today.\n\n"
+NEUTRAL = {"task": "sentiment", "reference": ("neutral",)}
 
 
 def said(output, *, task="sarcasm", reference=("sarcastic",), **fields):
@@ -44,6 +45,7 @@ def test_a_good_explanation_is_kept_as_one_line():
         ("repeats_itself", "It praises the lift, which is broken. " * 5, {}),
         ("contradicts", "This meme is not sarcastic, for it praises a lift that works well.", {}),
         ("contradicts", "No, it describes a lift that everybody enjoys.", {}),
+        ("contradicts", "The sentiment is not neutral, for a leisurely scene is shown.", NEUTRAL),
         ("only_the_label", "This meme is sarcastic because it is potentially a sarcastic meme.", {}),
         ("only_the_label", "Sarcastic.", {}),
         ("too_short", "It praises broken lifts.", {}),
@@ -62,7 +64,7 @@ def test_a_rule_leaves_out_what_it_states(rule, output, fields):
         (f'The post says "{POST[6:40]}", and nobody loves stairs: the opposite is meant by that.', {}),
         ("This meme is not sarcastic, for it praises a lift that works.", {"reference": ("not_sarcastic",)}),
         ("Sarcasm is not what is meant here, but 3 < 5 and a->b hold.", {"reference": ("not_sarcastic",)}),
-        ("Good and bad words stand in it, and they balance.", {"task": "sentiment", "reference": ("neutral",)}),
+        ("Good and bad words stand in it, and they balance.", NEUTRAL),
     ],
 )  # fmt: skip
 def test_what_no_rule_states_is_kept(output, fields):
