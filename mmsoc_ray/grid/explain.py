@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mmsoc_ray.config import Grid, narrow
 from mmsoc_ray.data import Storage, read_texts, write_changed
@@ -16,8 +17,8 @@ from mmsoc_ray.grid.run import PlannedModel, Run
 from mmsoc_ray.grid.seal import read_predictions
 from mmsoc_ray.models import get_model, model_names
 from mmsoc_ray.tasks import EXPLAIN, Task, get_task, is_explainable, is_official, why_question, why_questions
-from mmsoc_ray.training.explanation_report import AskedQuestion, ExplanationReport, count_verdicts
-from mmsoc_ray.training.explanations import Explained, Verdict, judge
+from mmsoc_ray.training.explanation_report import AskedQuestion, ExplanationReport, Tally
+from mmsoc_ray.training.explanations import Explained, judge
 
 CHECKED_POSTS = 100
 """So many posts of a split are looked at for a text, before a teacher that sees no pictures is asked about it."""
@@ -120,13 +121,8 @@ def write_explanations(run: Run) -> ExplanationReport:
     The same answers give the same bytes, and nothing is written that is there already.
     """
     (model,) = run.models
-    verdicts: dict[str, list[Verdict]] = {task: [] for task in model.plan.tasks}
-    kept: list[tuple[str, str, str, str]] = []
-    for post_key, task, verdict in _verdicts(run, model):
-        verdicts[task].append(verdict)
-        if verdict.explanation is not None:
-            kept.append((post_key, task, verdict.explanation, source_of(model)))
-    content = explanations_content(kept)
+    tallies = {task: Tally() for task in model.plan.tasks}
+    content = explanations_content(_kept(run, model, tallies))
     path = f"explanations/{run.folder.run_id}"
     report = ExplanationReport(
         run_id=run.folder.run_id,
@@ -137,7 +133,7 @@ def write_explanations(run: Run) -> ExplanationReport:
         file=f"{path}.parquet",
         sha256=hashlib.sha256(content).hexdigest(),
         questions={question.task: _questions(question) for question in model.plan.questions},
-        tasks={task: count_verdicts(found) for task, found in verdicts.items()},
+        tasks={task: tally.counts() for task, tally in tallies.items()},
     )
     write_changed(run.root, report.file, content)
     write_changed(run.root, f"{path}.json", report.model_dump_json(indent=1).encode())
@@ -150,8 +146,18 @@ def source_of(model: PlannedModel) -> str:
     return f"{model.name}@{(content.get('model_digest') or digest(content))[:12]}"
 
 
-def _verdicts(run: Run, model: PlannedModel) -> Iterator[tuple[str, str, Verdict]]:
-    """Yield post, task and verdict of all that was said, in the order of posts and questions."""
+def _kept(run: Run, model: PlannedModel, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the rows of the file in the order of posts and questions, and count what became of all that was said."""
+    source = source_of(model)
+    for row, said in _said(run, model):
+        verdict = judge(said)
+        tallies[row["task"]].add(verdict)
+        if verdict.explanation is not None:
+            yield row["post_key"], row["task"], verdict.explanation, source
+
+
+def _said(run: Run, model: PlannedModel) -> Iterator[tuple[Mapping[str, Any], Explained]]:
+    """Yield each prediction with what the teacher was asked there, and said."""
     questions = {(question.dataset, question.task): question for question in model.plan.questions}
     for unit in model.plan.units():
         content = run.root.read(run.folder.unit(model.name, model.config, unit.unit_id))
@@ -160,16 +166,18 @@ def _verdicts(run: Run, model: PlannedModel) -> Iterator[tuple[str, str, Verdict
             task, asked = question.definition, ""
             if row["output"] is not None:
                 asked = why_question(task, row["reference"], question.variant)
-            said = Explained(
-                task=task,
-                reference=row["reference"],
-                question=asked,
-                prompt=row["prompt"],
-                with_picture=row["image_sha256"] is not None,
-                output=row["output"],
-                finished=row["finish_reason"] != "length",
+            yield (
+                row,
+                Explained(
+                    task=task,
+                    reference=row["reference"],
+                    question=asked,
+                    prompt=row["prompt"],
+                    with_picture=row["image_sha256"] is not None,
+                    output=row["output"],
+                    finished=row["finish_reason"] != "length",
+                ),
             )
-            yield row["post_key"], row["task"], judge(said)
 
 
 def _questions(question: Question) -> dict[str, AskedQuestion]:

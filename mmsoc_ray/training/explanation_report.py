@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
@@ -80,13 +80,23 @@ class ExplanationReport(_Strict):
         )
 
 
-def count_verdicts(verdicts: Iterable[Verdict]) -> TaskCounts:
-    """Return what became of a task's explanations; rules that found nothing are left out."""
-    found = list(verdicts)
-    by_rule = {rule.name: sum(verdict.rule == rule.name for verdict in found) for rule in EXPLANATION_RULES}
-    return TaskCounts(
-        asked=len(found),
-        kept=sum(verdict.rule is None for verdict in found),
-        shortened=sum(verdict.shortened for verdict in found),
-        filtered={name: count for name, count in by_rule.items() if count},
-    )
+class Tally:
+    """Counts what becomes of a task's explanations, one by one."""
+
+    def __init__(self) -> None:
+        self._by_rule: Counter[str | None] = Counter()
+        self._shortened = 0
+
+    def add(self, verdict: Verdict) -> None:
+        """Count an explanation."""
+        self._by_rule[verdict.rule] += 1
+        self._shortened += verdict.shortened
+
+    def counts(self) -> TaskCounts:
+        """Return the counts; rules that found nothing are left out."""
+        return TaskCounts(
+            asked=self._by_rule.total(),
+            kept=self._by_rule[None],
+            shortened=self._shortened,
+            filtered={rule.name: count for rule in EXPLANATION_RULES if (count := self._by_rule[rule.name])},
+        )
