@@ -84,14 +84,16 @@ def plan(
 ) -> None:
     """Print cells, posts, requests and resources of a grid, and what it will take; spends nothing."""
     from mmsoc_ray.data import open_storage
+    from mmsoc_ray.grid.adapters import needed_adapters, summary, with_adapters
     from mmsoc_ray.grid.forecast import forecast
     from mmsoc_ray.grid.forecast_table import cell_content, forecast_content, forecast_tables
-    from mmsoc_ray.grid.plan_table import needs, plan_table, remarks
+    from mmsoc_ray.grid.plan_table import adapters_table, needs, plan_table, remarks
 
     planned, posts = _plan(grid, models, tasks, limit, data)
-    expected = forecast(
-        planned, posts, open_storage(output), reuse_policy(reuse), lambda text: typer.echo(text, err=True)
-    )
+    root = open_storage(output)
+    adapters = needed_adapters(planned, posts, root, resolve=False)
+    planned = with_adapters(planned, adapters)
+    expected = forecast(planned, posts, root, reuse_policy(reuse), lambda text: typer.echo(text, err=True))
     if as_json:
         questions = [(model, question) for model in planned.models for question in model.questions]
         listed = [
@@ -104,10 +106,12 @@ def plan(
         resources = {model.key: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
         content |= {"resources": resources, "needs": {model.key: needs(model) for model in planned.models}}
-        content |= {"remarks": remarks(planned), "cells": listed}
+        content |= {"remarks": remarks(planned), "adapters": summary(adapters), "cells": listed}
         content |= {"estimate": forecast_content(planned, expected, gpu_hour=gpu_hour)}
         typer.echo(json.dumps(content, indent=1))
     else:
+        if adapters:
+            Console().print(adapters_table(adapters), "")
         Console().print(
             plan_table(planned), "", forecast_tables(planned, expected, gpu_hour=gpu_hour, cells=cells), sep="\n"
         )
@@ -125,16 +129,23 @@ def run(
     s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
     reuse: ReuseOption = "same_version",
+    with_training: Annotated[
+        bool, typer.Option("--with-training", help="First train the adapters that fine-tuned settings lack.")
+    ] = False,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
+    from mmsoc_ray.commands.training import trainer
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.grid import RunProgress, execute, open_run
+    from mmsoc_ray.grid.adapters import settle_adapters
 
     policy = reuse_policy(reuse)
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase, address)
+        train = trainer(root, progress.note, address=address) if with_training else None
+        planned = settle_adapters(planned, posts, root, train)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:

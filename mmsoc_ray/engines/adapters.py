@@ -42,7 +42,9 @@ class AdapterSwitch:
 
     def _load(self, model: Any, name: str, folder: Path, key: str, device: str) -> None:
         if not (folder / WEIGHTS).is_file():
-            raise ConfigurationError(f"adapter {name!r}: {folder} holds no {WEIGHTS}; name a folder that peft has saved")
+            raise ConfigurationError(
+                f"adapter {name!r}: {folder} holds no {WEIGHTS}; name a folder that peft has saved"
+            )
         how = {"adapter_name": key, "autocast_adapter_dtype": False, "torch_device": device}
         try:
             if self._peft is None:

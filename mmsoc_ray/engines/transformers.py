@@ -16,7 +16,7 @@ from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, r
 from mmsoc_ray.engines.adapters import AdapterSwitch
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
-from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint, read_answer
+from mmsoc_ray.engines.checkpoint import Checkpoint, answer_end, load_checkpoint, read_answer
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
@@ -60,7 +60,7 @@ class TransformersEngine:
 
     def __init__(
         self,
-        checkpoint: Path,
+        checkpoint: Path | Checkpoint,
         entry: ModelEntry,
         *,
         threads: int | None = None,
@@ -71,7 +71,8 @@ class TransformersEngine:
         """Load the checkpoint.
 
         Args:
-            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights.
+            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights; or a
+                checkpoint that is loaded already, on ``device`` and in the entry's dtype.
             entry: The registry's entry: dtype, prompt template, whether it sees pictures, bound on a batch.
             threads: CPU threads of torch in this process; None leaves torch's choice.
             device: For example ``cuda:0``; None takes the first GPU, or the CPU.
@@ -87,7 +88,11 @@ class TransformersEngine:
         self._device = choose_device(device)
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
-        self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        self._loaded: Checkpoint = (
+            checkpoint
+            if isinstance(checkpoint, Checkpoint)
+            else load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        )
         if alone:
             self._entry = dataclasses.replace(entry, batch_tokens=1)
             self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
@@ -282,8 +287,7 @@ class TransformersEngine:
     def tokens_of(self, text: str, *, ended: bool) -> list[int]:
         """Return the tokens of an answer's text, with an end token behind them where it has ended."""
         tokens: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False)
-        turn = self._loaded.wrapper.end_of_turn_id()
-        end = self._loaded.tokenizer.eos_token_id if turn is None else turn
+        end = answer_end(self._loaded.tokenizer, self._loaded.wrapper)
         return [*tokens, end] if ended and end is not None else tokens
 
     def spell(self, token: int) -> str:

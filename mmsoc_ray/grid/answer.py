@@ -185,7 +185,9 @@ def open_answerer(
             f"{answerer.model_digest[:12]}: bring the same checkpoint to every node; one that was pulled has changed "
             f"since, pull it again"
         )
-    adapters = {} if root is None else {planned[0]: fetch_planned(root, *planned) for planned in answerer.adapters.items()}
+    adapters = (
+        {} if root is None else {planned[0]: fetch_planned(root, *planned) for planned in answerer.adapters.items()}
+    )
     if answerer.merged:
         checkpoint, adapters = merged_checkpoint(checkpoint, answerer, adapters), {}
     entry = dataclasses.replace(entry, dtype=answerer.dtype or "auto")

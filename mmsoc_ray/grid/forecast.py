@@ -46,8 +46,7 @@ def forecast(
     cells = KnownCells(root, policy, note)
     known = {model.key: cells.of(model, seed=plan.grid.seed, weights=plan.grid.weights) for model in plan.models}
     models = {
-        model.key: _estimate(model, data, jobs, functools.partial(_posts, known[model.key]))
-        for model in plan.models
+        model.key: _estimate(model, data, jobs, functools.partial(_posts, known[model.key])) for model in plan.models
     }
     return Forecast(models, known)
 

@@ -271,9 +271,7 @@ def _plan_model(
             setting=setting,
             dataset=dataset,
             variant=grid.tasks[task].prompt,
-            max_new_tokens=grid.tasks[task].max_new_tokens
-            or entry.decoding.max_new_tokens
-            or (own[task] or get_task(task)).max_new_tokens,
+            max_new_tokens=answer_limit(grid, entry, task),
             scored=grid.tasks[task].scored,
             own=own[task],
             adapter=Adapter(grid.recipe(name, setting).name) if is_finetuned(setting) else None,
@@ -293,6 +291,21 @@ def _plan_model(
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, resources, questions, datasets, fit, limit)
+
+
+def answer_limit(grid: Grid, entry: ModelEntry, task: str) -> int:
+    """Return after how many tokens a model's answers to a task are cut: as the grid says, the model, or the task."""
+    definition = grid.own_task(task) or get_task(task)
+    return grid.tasks[task].max_new_tokens or entry.decoding.max_new_tokens or definition.max_new_tokens
+
+
+def without_adapters(plan: GridPlan) -> GridPlan:
+    """Return the plan as far as models answer as they came."""
+    models = (
+        dataclasses.replace(model, questions=tuple(q for q in model.questions if q.adapter is None))
+        for model in plan.models
+    )
+    return dataclasses.replace(plan, models=tuple(model for model in models if model.questions))
 
 
 def _pipelines(grid: Grid, model: ModelPlan) -> Iterator[ModelPlan]:

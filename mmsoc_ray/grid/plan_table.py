@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from mmsoc_ray.grid.adapters import NeededAdapter
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.models import Dtype
 
@@ -19,6 +22,19 @@ _CAPTION = (
 def plan_table(plan: GridPlan) -> RenderableType:
     """Return the plan: what each dataset is asked, what each model answers in each setting, and what it takes."""
     return Group(_datasets(plan), "", _models(plan), "", _resources(plan), *map(escape, remarks(plan)))
+
+
+def adapters_table(adapters: Sequence[NeededAdapter]) -> RenderableType:
+    """Return which adapters the fine-tuned settings need, and which of them are still to be trained."""
+    table = Table(title="adapters", title_justify="left", pad_edge=False, box=None)
+    for name in ("model", "setting", "method", "adapter", ""):
+        table.add_column(name, no_wrap=name in ("model", "setting"), style="bold" if name == "model" else "")
+    for one in adapters:
+        state = "trained" if one.card else "to be trained (--with-training)"
+        if one.job is None:
+            state = "named and looked for once the model's checkpoint is there"
+        table.add_row(escape(one.model), one.setting, one.recipe.method, escape(one.adapter.name), state)
+    return table
 
 
 def needs(model: ModelPlan) -> dict[str, str | float | int]:

@@ -1,14 +1,7 @@
 """The social-media tasks: what is asked, how it is put into words, how answers are read."""
 
 from mmsoc_ray.tasks.classification import classification
-from mmsoc_ray.tasks.explain import (
-    EXPLANATION_TOKENS,
-    explained_task,
-    is_explainable,
-    is_official,
-    why_question,
-    why_questions,
-)
+from mmsoc_ray.tasks.explanation import EXPLANATION_MARK, without_explanation
 from mmsoc_ray.tasks.few_shot import Example, ExampleChooser, example, right_answer, with_examples
 from mmsoc_ray.tasks.kinds import kind_metrics, kind_parser, kind_tokens
 from mmsoc_ray.tasks.label_rules import LABEL_RULES, LabelRule, LabelWords, label_words
@@ -38,9 +31,18 @@ from mmsoc_ray.tasks.settings import (
     shows_picture,
 )
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
+from mmsoc_ray.tasks.why import (
+    EXPLANATION_TOKENS,
+    explained_task,
+    is_explainable,
+    is_official,
+    why_question,
+    why_questions,
+)
 
 __all__ = [
     "EXPLAIN",
+    "EXPLANATION_MARK",
     "EXPLANATION_TOKENS",
     "FINETUNED_SETTINGS",
     "LABEL_RULES",
@@ -86,4 +88,5 @@ __all__ = [
     "why_question",
     "why_questions",
     "with_examples",
+    "without_explanation",
 ]

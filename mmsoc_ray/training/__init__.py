@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         read_card,
         write_adapter,
     )
+    from mmsoc_ray.training.export import export_adapter
     from mmsoc_ray.training.job import TrainedTask, TrainingJob
     from mmsoc_ray.training.projector import HeldOut, ProjectorConfig, TrainedProjector, train_projector
     from mmsoc_ray.training.projector_card import write_projector
+    from mmsoc_ray.training.trainer import train_adapter
 
 __all__ = [
     "AdapterCard",
@@ -34,10 +36,12 @@ __all__ = [
     "TrainingJob",
     "adapter_name",
     "check_base",
+    "export_adapter",
     "fetch_adapter",
     "find_card",
     "list_adapters",
     "read_card",
+    "train_adapter",
     "train_projector",
     "write_adapter",
     "write_projector",
@@ -55,9 +59,11 @@ _MODULES = {
         "read_card",
         "write_adapter",
     ),
+    "export": ("export_adapter",),
     "job": ("TrainedTask", "TrainingJob"),
     "projector": ("HeldOut", "ProjectorConfig", "TrainedProjector", "train_projector"),
     "projector_card": ("write_projector",),
+    "trainer": ("train_adapter",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -13,9 +13,7 @@ from mmsoc_ray.data import SplitManifest
 from mmsoc_ray.models import ModelEntry
 from mmsoc_ray.tasks import Task
 from mmsoc_ray.training.adapters import adapter_name
-
-SAMPLE_FORMAT = 1
-"""Version of how posts become tokens and labels; another one makes other adapters."""
+from mmsoc_ray.training.targets import SAMPLE_FORMAT
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class TrainingJob:
         tasks: By dataset, what is asked about its posts.
         validation_splits: By dataset, the split to check on; empty where the recipe checks on a share or not at all.
         explanations: By dataset, the digest of its explanations; empty where none are learnt.
+        apart: By dataset, the digest of the split that the training is kept apart from, if any.
     """
 
     recipe: Recipe
@@ -61,6 +60,7 @@ class TrainingJob:
     tasks: Mapping[str, tuple[TrainedTask, ...]]
     validation_splits: Mapping[str, SplitManifest] = field(default_factory=dict)
     explanations: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def setting(self) -> str:
@@ -76,6 +76,7 @@ class TrainingJob:
                 "tasks": [task.content() for task in self.tasks[dataset]],
                 "validation": self.validation_splits[dataset].digest if dataset in self.validation_splits else None,
                 "explanations": self.explanations.get(dataset),
+                "apart": self.apart.get(dataset),
             }
             for dataset, manifest in self.splits.items()
         }

@@ -33,6 +33,7 @@ class TrainableModel:
 
     Attributes:
         model: What is called; for a low-rank method, peft's wrapper.
+        base: The model of the transformers library inside it.
         parameters: What learns, by name; nothing else requires a gradient.
         initial: In PiSSA, the adapter's first weights by the same names: what was taken out of the base; else empty.
     """
@@ -64,9 +65,14 @@ class TrainableModel:
                 if named is None or name in named:
                     parameter.data = parameter.data.float()
                     parameter.requires_grad_(True)
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.base = model
+        self.refresh()
         if recipe.method == "pissa":
             self._take_out(initial)
+
+    def refresh(self) -> None:
+        """Look again for what learns, after the model's parameters were exchanged for shards of themselves."""
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def _with_adapter(self, model: Any, where: str, *, resumed: bool) -> Any:
         recipe = self._recipe
@@ -116,7 +122,7 @@ class TrainableModel:
             for name, parameter in self.parameters.items():
                 parameter.copy_(like(parameter, state[name]))
 
-    def save(self, folder: Path, state: Mapping[str, torch.Tensor], *, model_name: str) -> tuple[int, float] | None:
+    def save(self, folder: Path, state: Mapping[str, torch.Tensor]) -> tuple[int, float] | None:
         """Write an adapter's files: safetensors, and peft's configuration for a low-rank method.
 
         PiSSA is written as the plain LoRA that changes the base by as much: its rank and alpha are twice the recipe's.
@@ -124,7 +130,6 @@ class TrainableModel:
         Args:
             folder: Where to.
             state: What was learnt (``state``).
-            model_name: What the configuration says of the base.
 
         Returns:
             Rank and alpha as they were stored; None where the method has none.
@@ -137,7 +142,7 @@ class TrainableModel:
             state = plain_lora(state, self.initial)
             config.r, config.lora_alpha = 2 * self._recipe.rank, 2 * self._recipe.alpha  # type: ignore[assignment]
         config.init_lora_weights, config.inference_mode = True, True
-        config.base_model_name_or_path = model_name
+        config.base_model_name_or_path = None  # a path would be this machine's; a name, peft looks up on a hub
         stored = {name.replace(f".{_KEPT}", ""): tensor.contiguous() for name, tensor in state.items()}
         save_file(stored, folder / LORA_WEIGHTS, metadata={"format": "pt"})
         config.save_pretrained(str(folder))

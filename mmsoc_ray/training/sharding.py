@@ -50,10 +50,19 @@ def like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
 
 def add_up(values: Iterable[float], device: torch.device) -> list[float]:
     """Return each value's sum over all workers."""
+    if workers() == 1:
+        return list(values)
     total = torch.tensor(list(values), dtype=torch.float64, device=device)
-    if workers() > 1:
-        dist.all_reduce(total)
+    dist.all_reduce(total)
     return [float(value) for value in total]
+
+
+def largest(value: float, device: torch.device) -> float:
+    """Return the largest of all workers' values."""
+    found = torch.tensor(value, dtype=torch.float64, device=device)
+    if workers() > 1:
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return float(found)
 
 
 def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -72,7 +81,10 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def _blocks(model: Any) -> list[nn.Module]:
-    """Return the layers of encoder and language model: the members of every list of modules that is in no other."""
-    lists = [(name, one) for name, one in model.named_modules() if isinstance(one, nn.ModuleList)]
-    outer = [one for name, one in lists if not any(name.startswith(f"{other}.") for other, _ in lists)]
-    return [block for one in outer for block in one if any(True for _ in block.parameters())]
+    """Return the layers of the language model, which every worker calls in every pass.
+
+    Those of a picture encoder are not called for a batch without pictures, and a worker that gathers the weights of a
+    layer waits for all others: they are gathered with the rest of the model.
+    """
+    lists = [one for one in model.get_decoder().modules() if isinstance(one, nn.ModuleList)]
+    return list(lists[0]) if lists else []

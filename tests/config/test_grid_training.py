@@ -46,7 +46,11 @@ def test_what_a_recipe_learns_does_not_depend_on_what_is_asked_now(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  finetuned: plain.yaml\n", "", ":9: models.demo-llava.settings: finetuned needs a recipe. Add to the grid: "),
+        (
+            "  finetuned: plain.yaml\n",
+            "",
+            ":9: models.demo-llava.settings: finetuned needs a recipe. Add to the grid: ",
+        ),
         ("plain.yaml", "gone.yaml", ":6: training.finetuned: {folder}/gone.yaml: cannot be read"),
         ("  finetuned: plain", "  finetuned: explained", ":6: training.finetuned: {folder}/explained.yaml learns expl"),
         ("  finetuned: plain", "  finetuned: own", ":6: training.finetuned: recipe own is for smollm2-135m, not for"),
@@ -73,7 +77,9 @@ def test_a_training_that_cannot_be_is_refused_at_its_field(old, new, message, tm
 
 
 def test_a_recipe_is_held_to_the_names_of_its_grid(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"recipe plain: unknown task of this grid 'humour'. Did you mean 'humo"):
+    with pytest.raises(
+        ConfigurationError, match=r"recipe plain: unknown task of this grid 'humour'. Did you mean 'humo"
+    ):
         load(tmp_path, GRID, "tasks: [humour]\n")
 
 

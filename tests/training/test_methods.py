@@ -62,7 +62,7 @@ def test_what_a_method_trains_changes_is_saved_and_answers_the_same(
     state = trainable.state()
     assert any(not torch.equal(state[name], first[name]) for name in first)
 
-    trainable.save(tmp_path, state, model_name="tiny")
+    trainable.save(tmp_path, state)
     learnt = logits(trainable.model, batch)
     assert not torch.allclose(learnt, untouched, atol=1e-2)
     torch.testing.assert_close(
@@ -120,7 +120,7 @@ def test_pissa_is_refused_where_a_layer_has_fewer_singular_values(load_tiny):
 def test_pissa_is_stored_as_plain_lora_with_the_same_merged_weights(load_tiny, tiny_batch, tmp_path):
     trainable = TrainableModel(load_tiny("text"), recipe_of("pissa"), where="toy")
     learn(trainable, tiny_batch("text"))
-    assert trainable.save(tmp_path, trainable.state(), model_name="tiny") == (8, 16.0)
+    assert trainable.save(tmp_path, trainable.state()) == (8, 16.0)
     config = json.loads((tmp_path / LORA_CONFIG).read_text())
     assert (config["r"], config["lora_alpha"], config["init_lora_weights"]) == (8, 16.0, True)
     merged = trainable.model.merge_and_unload().state_dict()
@@ -144,6 +144,6 @@ def test_b_learns_faster_in_lora_plus(load_tiny):
 
 def test_an_adapter_says_nothing_of_the_machine_that_made_it(load_tiny, tiny, tmp_path):
     trainable = TrainableModel(load_tiny("text"), recipe_of("lora"), where="toy")
-    trainable.save(tmp_path, trainable.state(), model_name="tiny")
+    trainable.save(tmp_path, trainable.state())
     assert str(tiny["text"]) not in (tmp_path / LORA_CONFIG).read_text()
     assert sorted(file.name for file in tmp_path.iterdir()) == [LORA_CONFIG, LORA_WEIGHTS]

@@ -13,7 +13,7 @@ from mmsoc_ray.tasks import (
     why_question,
     why_questions,
 )
-from mmsoc_ray.tasks.explain import OFFICIAL
+from mmsoc_ray.tasks.why import OFFICIAL
 
 LABELLED = [task for task in TASKS.values() if task.labels]
 
