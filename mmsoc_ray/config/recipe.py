@@ -88,6 +88,8 @@ class Recipe(_Strict):
         tasks: Only these tasks, by default all of the grid that the model answers.
         split: The split that is learnt.
         limit: Only the first so many posts of each dataset.
+        apart_from: A split of the same datasets: posts whose text stands there too, whatever its case and white space,
+            are left out.
         validation: How the training is checked while it runs; by default not at all.
         target: What is learnt to be said; see ``mmsoc_ray.training.targets``.
         explanations: Parquet file of the explanations; by default ``explanations.parquet`` beside the split's shards.
@@ -126,6 +128,7 @@ class Recipe(_Strict):
     tasks: tuple[Name, ...] | None = Field(default=None, min_length=1)
     split: Name = "train"
     limit: int | None = Field(default=None, ge=1)
+    apart_from: Name | None = None
     validation: Validation | None = None
     target: Target = "answer"
     explanations: str | None = Field(default=None, min_length=1)

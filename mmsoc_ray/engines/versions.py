@@ -74,6 +74,10 @@ def engine_version(entry: ModelEntry) -> str | None:
     cannot be told from a machine without the packages.
     """
     if entry.engine == "baseline":
+        if entry.name == "tfidf_logreg":
+            from mmsoc_ray.engines.tfidf import TfidfEngine  # brings scikit-learn
+
+            return TfidfEngine.version
         return {"majority": MajorityEngine.version, "random": RandomEngine.version}.get(entry.name)
     versions = {"transformers": transformers_version, "vllm": vllm_version}
     if entry.engine not in versions:

@@ -138,6 +138,11 @@ def _job(grid: Grid, model: ModelPlan, recipe: Recipe, data: Storage, *, resolve
             for name, split in splits.items()
             if recipe.explained
         },
+        apart={
+            name: read_manifest(data, name, recipe.apart_from).digest
+            for name in splits
+            if recipe.apart_from is not None
+        },
     )
 
 

@@ -13,7 +13,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
-from mmsoc_ray.tasks import with_examples
+from mmsoc_ray.tasks import EXPLAIN, why_questions, with_examples
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
     Raises:
         ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
     """
-    entry = plan.entry
-    fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    entry, fit = plan.entry, fit_digests(plan)
     if entry.engine == "baseline":
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if entry.engine == "endpoint":
@@ -95,6 +94,16 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
         adapters={adapter.name: adapter.digest for adapter in plan.adapters},
         merged=plan.merged,
     )
+
+
+def fit_digests(plan: ModelPlan) -> dict[str, str]:
+    """Return, by dataset, the digest of what a baseline is fitted on.
+
+    Texts that stand in the evaluated split are left out of the fit of ``tfidf_logreg``: that split counts, too.
+    """
+    if plan.entry.name != "tfidf_logreg":
+        return {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    return {name: digest([manifest.digest, plan.datasets[name].digest]) for name, manifest in plan.fit.items()}
 
 
 def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | None) -> dict[str, Any]:
@@ -132,12 +141,19 @@ def question_content(question: Question) -> dict[str, Any]:
         "task": question.task,
         "setting": question.setting,
         "dataset": question.dataset,
-        "prompt": question.definition.question(question.variant),
+        "prompt": _asked(question),
         "max_new_tokens": question.max_new_tokens,
         **({"scored": dict(question.definition.answers)} if question.scored else {}),
         **own_labels(question),
         **adapter_content(question),
     }
+
+
+def _asked(question: Question) -> str | dict[str, str]:
+    """Return a question's prompt; of an explanation the questions by label."""
+    if question.setting == EXPLAIN:
+        return why_questions(question.definition, question.variant)
+    return question.definition.question(question.variant)
 
 
 def adapter_content(question: Question) -> dict[str, str]:

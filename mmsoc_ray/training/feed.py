@@ -101,8 +101,9 @@ def make_sample(plan: FeedPlan, maker: SampleMaker, post: Post, name: str) -> Sa
     Raises:
         LeftOutError: It cannot be learnt.
     """
-    task, variant = plan.tasks[name]
-    explanation = None if plan.explanations is None else plan.explanations[post.post_key, name]
+    task, variant = plan.choice.tasks[post.dataset][name]
+    known = plan.choice.explanations
+    explanation = None if known is None else known[post.post_key, name]
     return maker.make(post, task, explanation, variant=variant)
 
 
@@ -128,7 +129,7 @@ def _maker(plan: FeedPlan) -> SampleMaker:
 @functools.lru_cache(maxsize=2)
 def _cached_maker(entry: Any, recipe: Any) -> SampleMaker:
     """A process makes many portions; a tokenizer takes seconds to load."""
-    return SampleMaker(resolve_checkpoint(entry), entry, recipe)
+    return SampleMaker(resolve_checkpoint(entry, readers_only=True), entry, recipe)
 
 
 def _read_pairs(plan: FeedPlan, places: list[Place]) -> dict[Place, tuple[Post, str]]:

@@ -49,6 +49,7 @@ class TrainingJob:
         tasks: By dataset, what is asked about its posts.
         validation_splits: By dataset, the split to check on; empty where the recipe checks on a share or not at all.
         explanations: By dataset, the digest of its explanations; empty where none are learnt.
+        apart: By dataset, the digest of the split that the training is kept apart from, if any.
     """
 
     recipe: Recipe
@@ -59,6 +60,7 @@ class TrainingJob:
     tasks: Mapping[str, tuple[TrainedTask, ...]]
     validation_splits: Mapping[str, SplitManifest] = field(default_factory=dict)
     explanations: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def setting(self) -> str:
@@ -74,6 +76,7 @@ class TrainingJob:
                 "tasks": [task.content() for task in self.tasks[dataset]],
                 "validation": self.validation_splits[dataset].digest if dataset in self.validation_splits else None,
                 "explanations": self.explanations.get(dataset),
+                "apart": self.apart.get(dataset),
             }
             for dataset, manifest in self.splits.items()
         }

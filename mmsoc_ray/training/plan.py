@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.config import Recipe
-from mmsoc_ray.data import Post, SplitManifest, Storage, Unit, plan_units, read_texts
+from mmsoc_ray.data import Post, SplitManifest, Storage, Unit, plan_units, read_manifest, read_texts
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import ModelEntry
 from mmsoc_ray.tasks import Task, right_answer
@@ -21,6 +22,40 @@ Tasks = Mapping[str, tuple[Task, str]]
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which tasks of a post are learnt.
+
+    Attributes:
+        tasks: By dataset, what is asked about its posts.
+        explanations: Why answers are right; None where none are learnt.
+        held_out: Share of the posts that are kept for validation.
+        elsewhere: Digests of the texts that stand in a split that the training is kept apart from.
+    """
+
+    tasks: Mapping[str, Tasks]
+    explanations: Explanations | None
+    held_out: float
+    elsewhere: frozenset[bytes]
+
+    def why_not(self, post: Post) -> dict[str, str | None]:
+        """Return why each task that a post has a target for is not learnt; None where it is."""
+        asked = [name for name in self.tasks[post.dataset] if name in post.targets]
+        if is_held_out(post.post_key, self.held_out):
+            return dict.fromkeys(asked, "held_out")
+        if self.elsewhere and text_digest(post) in self.elsewhere:
+            return dict.fromkeys(asked, "text_elsewhere")
+        return {name: self._why_not(post, name) for name in asked}
+
+    def _why_not(self, post: Post, name: str) -> str | None:
+        try:
+            right_answer(self.tasks[post.dataset][name][0], post.targets[name])
+        except ValueError:
+            return "no_answer"
+        known = self.explanations
+        return "no_explanation" if known is not None and (post.post_key, name) not in known else None
+
+
+@dataclass(frozen=True)
 class FeedPlan:
     """All that a training learns, and in which order.
 
@@ -28,21 +63,19 @@ class FeedPlan:
         recipe: How it learns.
         entry: The model.
         data_uri: Root of the datasets.
-        tasks: What is asked.
+        choice: Which tasks of a post are learnt, and why their answers are right.
         units: Where the posts are.
         order: The order of their samples.
-        explanations: Why answers are right, for every pair that is learnt; None where the recipe learns none.
-        left_out: Why to how many pairs that have a target are not learnt: ``no_answer`` (a label that the task does not
-            have), ``no_explanation``, ``held_out`` (for validation).
+        left_out: Why to how many pairs that have a target are not learnt: ``held_out`` (for validation),
+            ``text_elsewhere``, ``no_answer`` (a label that the task does not have), ``no_explanation``.
     """
 
     recipe: Recipe
     entry: ModelEntry
     data_uri: str
-    tasks: Tasks
+    choice: Choice
     units: tuple[Unit, ...]
     order: SampleOrder
-    explanations: Explanations | None
     left_out: Mapping[str, int]
 
     @property
@@ -52,13 +85,15 @@ class FeedPlan:
 
     def tasks_of(self, post: Post) -> list[str]:
         """Return the tasks that are learnt of a post, in the order of their samples."""
-        known = self.explanations
-        found = [task for task, why in _why_not(post, self.tasks, self.recipe).items() if why is None]
-        return [task for task in found if known is None or (post.post_key, task) in known]
+        return [task for task, why in self.choice.why_not(post).items() if why is None]
 
 
 def plan_feed(
-    recipe: Recipe, entry: ModelEntry, data: Storage, splits: Mapping[str, SplitManifest], tasks: Tasks
+    recipe: Recipe,
+    entry: ModelEntry,
+    data: Storage,
+    splits: Mapping[str, SplitManifest],
+    tasks: Mapping[str, Tasks],
 ) -> FeedPlan:
     """Find what a training learns: the targets of all posts are read, and no picture.
 
@@ -67,38 +102,64 @@ def plan_feed(
         entry: The model.
         data: Root of the datasets.
         splits: Dataset to the split that is learnt.
-        tasks: What the grid asks this model.
+        tasks: By dataset, what the grid asks this model.
 
     Raises:
-        ConfigurationError: Nothing is left to learn, or explanations are missing.
+        ConfigurationError: Nothing is left to learn, or explanations or the split to be kept apart from are missing.
     """
-    asked = {name: task for name, task in sorted(tasks.items()) if recipe.tasks is None or name in recipe.tasks}
     learnt = [m for name, m in sorted(splits.items()) if recipe.datasets is None or name in recipe.datasets]
-    known = read_explanations(recipe, data, [(manifest.dataset, manifest.split) for manifest in learnt])
-    units, counts, why, pairs = [], [], Counter[str](), dict[PostTask, str]()
+    choice = _choice(recipe, data, learnt, tasks)
+    units, counts, why, pairs = [], [], Counter[str](), list[PostTask]()
     for manifest in learnt:
         posts = read_texts(data, manifest)
         for unit in plan_units(manifest, limit=recipe.limit):
-            count = 0
-            for post in itertools.islice(posts, unit.posts):
-                for task, reason in _why_not(post, asked, recipe).items():
-                    if reason is None and recipe.explained and (post.post_key, task) not in known:
-                        reason = "no_explanation"
-                    if reason is not None:
-                        why[reason] += 1
-                        continue
-                    count += 1
-                    if recipe.explained:
-                        pairs[post.post_key, task] = known[post.post_key, task]
+            found = [
+                ((post.post_key, task), reason)
+                for post in itertools.islice(posts, unit.posts)
+                for task, reason in choice.why_not(post).items()
+            ]
+            why.update(reason for _, reason in found if reason is not None)
             units.append(unit)
-            counts.append(count)
+            counts.append(sum(reason is None for _, reason in found))
+            pairs += (pair for pair, reason in found if reason is None and recipe.explained)
     if not sum(counts):
         raise nothing_to_learn(recipe, why)
-    if recipe.target == "shuffled_explanation":
-        pairs = shuffled(pairs, recipe.seed)
+    choice = dataclasses.replace(choice, explanations=_explanations_of(choice, pairs, recipe))
     order = SampleOrder(tuple(counts), recipe.seed, recipe.batch, recipe.shuffle_units)
-    explanations = pairs if recipe.explained else None
-    return FeedPlan(recipe, entry, data.uri, asked, tuple(units), order, explanations, dict(why))
+    return FeedPlan(recipe, entry, data.uri, choice, tuple(units), order, dict(why))
+
+
+def _choice(recipe: Recipe, data: Storage, learnt: Sequence[SplitManifest], tasks: Mapping[str, Tasks]) -> Choice:
+    asked = {
+        manifest.dataset: {
+            name: task
+            for name, task in sorted(tasks[manifest.dataset].items())
+            if recipe.tasks is None or name in recipe.tasks
+        }
+        for manifest in learnt
+    }
+    known = read_explanations(recipe, data, [(manifest.dataset, manifest.split) for manifest in learnt])
+    elsewhere = frozenset[bytes]()
+    if recipe.apart_from is not None:
+        others = (read_manifest(data, manifest.dataset, recipe.apart_from) for manifest in learnt)
+        texts = (text_digest(post) for other in others for post in read_texts(data, other))
+        elsewhere = frozenset(text for text in texts if text is not None)
+    share = recipe.validation.share if recipe.validation is not None else None
+    return Choice(asked, known if recipe.explained else None, share or 0.0, elsewhere)
+
+
+def _explanations_of(choice: Choice, pairs: Sequence[PostTask], recipe: Recipe) -> Explanations | None:
+    """Return the explanations of the pairs that are learnt, shuffled among them where the recipe says so."""
+    if choice.explanations is None:
+        return None
+    own = {pair: choice.explanations[pair] for pair in pairs}
+    return shuffled(own, recipe.seed) if recipe.target == "shuffled_explanation" else own
+
+
+def text_digest(post: Post) -> bytes | None:
+    """Return a digest of a post's text that case and white space do not change; None where it has no text."""
+    folded = " ".join((post.text or "").casefold().split())
+    return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest() if folded else None
 
 
 def is_held_out(post_key: str, share: float) -> bool:
@@ -112,24 +173,5 @@ def nothing_to_learn(recipe: Recipe, left_out: Mapping[str, int]) -> Configurati
     return ConfigurationError(
         f"recipe {recipe.name!r}: nothing is left to learn in the split {recipe.split!r}"
         f" ({reasons or 'no post has a target for any of the tasks'}). Check its datasets, tasks, limit, validation, "
-        f"context_tokens and explanations."
+        f"apart_from, context_tokens and explanations."
     )
-
-
-def _why_not(post: Post, tasks: Tasks, recipe: Recipe) -> dict[str, str | None]:
-    """Return why each task of a post is not learnt, as far as its targets tell; None where it is."""
-    share = recipe.validation.share if recipe.validation is not None else None
-    found = {}
-    for name, (task, _) in tasks.items():
-        if name in post.targets:
-            held = share is not None and is_held_out(post.post_key, share)
-            found[name] = "held_out" if held else _no_answer(task, post.targets[name])
-    return found
-
-
-def _no_answer(task: Task, reference: tuple[str, ...]) -> str | None:
-    try:
-        right_answer(task, reference)
-    except ValueError:
-        return "no_answer"
-    return None

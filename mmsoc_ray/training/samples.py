@@ -123,8 +123,10 @@ class SampleMaker:
             raise LeftOutError("no_answer", str(error)) from error
         if self._recipe.explained and not explanation:
             raise LeftOutError("no_explanation", f"{post.post_key}: no explanation of {task.name}")
-        picture = self._picture(post)
         text = target_text(self._recipe.target, answer, explanation)
+        if not text.strip():
+            raise LeftOutError("no_answer", f"{post.post_key}: the answer of {task.name} says nothing")
+        picture = self._picture(post)
         prompt = render(task, post, self._shown_as, variant=variant)
         try:
             return self._sample(f"{post.post_key}|{task.name}", prompt, text, picture, task.name)

@@ -59,7 +59,10 @@ def train_adapter(
     if (card := read_card(root, job.name)) is not None:
         note(f"{job.name}: trained before")
         return card
-    tasks = {task.definition.name: (task.definition, task.variant) for of in job.tasks.values() for task in of}
+    tasks = {
+        dataset: {task.definition.name: (task.definition, task.variant) for task in asked}
+        for dataset, asked in job.tasks.items()
+    }
     plan = plan_feed(job.recipe, job.entry, open_storage(job.data_uri), job.splits, tasks)
     note(f"{job.name}: {plan.order.samples:,} samples, {plan.total_steps:,} steps of {job.recipe.batch}")
     board = contextlib.nullcontext(note) if in_process else hung_board(note)

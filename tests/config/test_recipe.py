@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from mmsoc_ray.config import Recipe, load_recipe
+from mmsoc_ray.config.recipe import LOW_RANK_METHODS
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models import model_names
+from mmsoc_ray.tasks import TASKS
 
 RECIPE = """\
 name: toy
@@ -81,3 +84,35 @@ def test_whatever_is_learnt_enters_what_a_recipe_is(tmp_path):
 def test_an_explanations_file_counts_by_its_digest_and_not_by_its_place(tmp_path):
     explained = RECIPE.replace("target: answer", "target: explanation")
     assert load(tmp_path, explained + "explanations: a.parquet\n").content() == load(tmp_path, explained).content()
+
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+def test_the_recipes_of_the_repository_are_valid_and_named_after_their_files():
+    assert {"demo_lora", "demo_lora_explained", "mmsoc_standard", "mmsoc_explained"} <= {file.stem for file in RECIPES}
+    for file in RECIPES:
+        assert load_recipe(file).name == file.stem
+
+
+def test_the_recipes_for_a_model_name_one_of_the_registry():
+    assert {load_recipe(file).base for file in RECIPES} - {None} <= set(model_names())
+
+
+def test_the_tasks_of_the_recipes_are_built_in():
+    assert {task for file in RECIPES for task in load_recipe(file).tasks or ()} <= set(TASKS)
+
+
+def test_singapores_five_variants_have_the_published_hyper_parameters():
+    variants = [load_recipe(file) for file in RECIPES if file.stem.startswith("singapore_")]
+    assert {recipe.method for recipe in variants} == set(LOW_RANK_METHODS)
+    for recipe in variants:
+        assert (recipe.rank, recipe.alpha, recipe.dropout, recipe.targets) == (128, 256, 0, "all_linear")
+        assert (recipe.learning_rate, recipe.schedule, recipe.warmup, recipe.epochs) == (1e-4, "cosine", 0.1, 1)
+        assert (recipe.precision, recipe.batch, recipe.context_tokens, recipe.seed) == ("float16", 128, 6144, 42)
+
+
+def test_what_explanations_add_to_a_recipe_is_the_target_alone():
+    for plain, explained in (("demo_lora", "demo_lora_explained"), ("mmsoc_standard", "mmsoc_explained")):
+        contents = [load_recipe(RECIPES[0].with_stem(name)).content() for name in (plain, explained)]
+        assert {key for key in contents[0] if contents[0][key] != contents[1][key]} == {"name", "target"}

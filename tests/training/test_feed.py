@@ -50,7 +50,7 @@ def plan_of(data, entry):
         splits = {"toy_memes": read_manifest(data, "toy_memes", "train")}
         # The memes' official prompts hold no text: those of these tasks do.
         tasks = {name: (dataclasses.replace(task, uses_text=True), v) for name, (task, v) in TASKS_ASKED.items()}
-        return plan_feed(recipe, entry, data, splits, tasks)
+        return plan_feed(recipe, entry, data, splits, {"toy_memes": tasks})
 
     return plan
 
@@ -136,7 +136,7 @@ def test_a_training_that_would_leave_out_everything_is_refused(plan_of):
 def test_data_that_changed_under_a_training_are_refused(plan_of, entry, make_meme, tmp_path):
     data = open_storage(tmp_path)
     manifest = write_split(data, "toy_memes", "train", [make_meme("m1", "train"), make_meme("m2", "train")])
-    plan = plan_feed(RECIPE, entry, data, {"toy_memes": manifest}, TASKS_ASKED)
+    plan = plan_feed(RECIPE, entry, data, {"toy_memes": manifest}, {"toy_memes": TASKS_ASKED})
     write_split(data, "toy_memes", "train", [make_meme("m1", "train")])
     with pytest.raises(ConfigurationError, match=r"row group 0 has 2 samples and had 4 when the training began"):
         in_process(plan)

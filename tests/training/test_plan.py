@@ -36,7 +36,8 @@ def data(tmp_path_factory, make_meme):
 def plan_of(data):
     def plan(**fields):
         splits = {name: read_manifest(data, name, "train") for name in ("toy_memes", "a_news")}
-        return plan_feed(RECIPE.model_copy(update=fields), get_model("smollm2-135m"), data, splits, ASKED)
+        entry, tasks = get_model("smollm2-135m"), dict.fromkeys(splits, ASKED)
+        return plan_feed(RECIPE.model_copy(update=fields), entry, data, splits, tasks)
 
     return plan
 
@@ -59,6 +60,26 @@ def test_every_pair_of_post_and_task_with_a_right_answer_is_learnt(data, plan_of
 def test_a_recipe_narrows_datasets_tasks_and_posts(data, plan_of):
     plan = plan_of(datasets=("toy_memes",), tasks=("humor",), limit=5)
     assert pairs(data, plan) == [(f"toy_memes/train/m{number}", "humor") for number in range(4)]
+
+
+def test_a_post_is_asked_what_its_dataset_is_asked(data):
+    splits = {name: read_manifest(data, name, "train") for name in ("toy_memes", "a_news")}
+    tasks = {"toy_memes": {"sarcasm": ASKED["sarcasm"]}, "a_news": ASKED}
+    plan = plan_feed(RECIPE, get_model("smollm2-135m"), data, splits, tasks)
+    assert {(key.split("/")[0], task) for key, task in pairs(data, plan)} == {
+        ("toy_memes", "sarcasm"),
+        ("a_news", "misinformation"),
+    }
+
+
+def test_posts_whose_text_stands_in_the_split_to_be_kept_apart_from_are_left_out(data, plan_of, make_meme):
+    texts = {"m1": " CAPTION\n 2", "m2": "caption 3 and more", "m3": None}
+    write_split(data, "toy_memes", "test", [make_meme(name, image=None, text=text) for name, text in texts.items()])
+    plan = plan_of(datasets=("toy_memes",), tasks=("humor",), limit=4, apart_from="test")
+    assert pairs(data, plan) == [(f"toy_memes/train/m{n}", "humor") for n in (0, 1, 3)]
+    assert plan.left_out == {"text_elsewhere": 1}
+    with pytest.raises(ConfigurationError, match=r"manifest\.json does not exist"):
+        plan_of(datasets=("toy_memes",), apart_from="nowhere")
 
 
 def test_posts_that_are_held_out_are_not_learnt(data, plan_of):
@@ -97,18 +118,18 @@ def test_a_pair_without_an_explanation_is_left_out_and_counted(data, plan_of):
     explain(data, "toy_memes", [(f"toy_memes/train/m{n}", "humor", f"because {n}") for n in range(0, 10, 2)])
     plan = plan_of(target="answer_and_explanation")
     assert pairs(data, plan) == [(f"toy_memes/train/m{n}", "humor") for n in (0, 2, 6, 8)]
-    assert plan.explanations == {(f"toy_memes/train/m{n}", "humor"): f"because {n}" for n in (0, 2, 6, 8)}
+    assert plan.choice.explanations == {(f"toy_memes/train/m{n}", "humor"): f"because {n}" for n in (0, 2, 6, 8)}
     assert plan.left_out == {"no_answer": 1, "no_explanation": 16}
 
 
 def test_shuffled_explanations_are_those_of_other_samples_of_the_training(data, plan_of):
     explain(data, "a_news", [])
     explain(data, "toy_memes", [(f"toy_memes/train/m{n}", "humor", f"because {n}") for n in range(10)])
-    right = plan_of(target="answer_and_explanation", limit=8).explanations
-    wrong = plan_of(target="shuffled_explanation", limit=8).explanations
+    right = plan_of(target="answer_and_explanation", limit=8).choice.explanations
+    wrong = plan_of(target="shuffled_explanation", limit=8).choice.explanations
     assert sorted(wrong.values()) == sorted(right.values())
     assert all(wrong[pair] != right[pair] for pair in right)
-    assert wrong != plan_of(target="shuffled_explanation", limit=8, seed=1).explanations
+    assert wrong != plan_of(target="shuffled_explanation", limit=8, seed=1).choice.explanations
 
 
 def test_one_file_of_explanations_may_serve_all_datasets(data, plan_of, tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,7 @@ def test_what_strangers_wrote_ends_no_answer_early(make_maker, make_meme):
         ("llava", {"image": b"GIF89a no"}, "broken_picture"),
         ("text", {"targets": {"humor": ("very",)}}, "no_answer"),
         ("text", {"targets": {}}, "no_answer"),
+        ("llava", {"image": None, "targets": {}}, "no_answer"),
         ("text", {"text": "x" * 900}, "too_long"),
     ],
 )
@@ -179,3 +181,19 @@ def test_packing_is_refused_where_it_would_not_be_exact(make_maker, entries, tmp
     entry = dataclasses.replace(entries["text"], name="window", checkpoint=str(tmp_path))
     with pytest.raises(ConfigurationError, match=r"packing: model 'window'"):
         SampleMaker(tmp_path, entry, RECIPE.model_copy(update={"packing": True}))
+
+
+def test_an_empty_answer_is_none(maker, make_meme):
+    post = dataclasses.replace(make_meme("m1"), targets={"image_description": ("  ",)})
+    with pytest.raises(LeftOutError) as caught:
+        maker.make(post, TASKS["image_description"])
+    assert caught.value.reason == "no_answer"
+
+
+def test_samples_are_made_without_the_weights(entries, maker, make_meme, tmp_path):
+    folder = Path(entries["text"].checkpoint)
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            shutil.copy(file, tmp_path)
+    alone = SampleMaker(tmp_path, entries["text"], RECIPE)
+    assert torch.equal(alone.make(make_meme("m1"), HUMOR).input_ids, maker.make(make_meme("m1"), HUMOR).input_ids)
