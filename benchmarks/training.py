@@ -58,7 +58,7 @@ def make_plan(model: str, checkpoint: Path, steps: int) -> Any:
         context_tokens=256 if model == "tiny" else 1024,
     )
     tasks = {name: (get_task(name), "official") for name in TASKS}
-    return plan_feed(recipe, entry, data, {DATASET: read_manifest(data, DATASET, "train")}, tasks)
+    return plan_feed(recipe, entry, data, {DATASET: read_manifest(data, DATASET, "train")}, {DATASET: tasks})
 
 
 def trainable(plan: Any, checkpoint: Path) -> Any:
