@@ -5,8 +5,8 @@
 
 Ours is the loop as a worker runs it, with everything that makes its samples: shards are read, prompts rendered, tokens
 made and padded while the clock runs. Theirs gets the same samples ready made from memory, in the same order and in as
-large micro batches, with the same peft model, optimiser, schedule, clipping and threads; it keeps no checkpoint and logs
-nothing. Runs are interleaved, and the order of a pair changes from pair to pair. Bound: 0.95.
+large micro batches, with the same peft model, optimiser, schedule, clipping and threads; it keeps no checkpoint and
+logs nothing. Runs are interleaved, and the order of a pair changes from pair to pair. Bound: 0.95.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def make_plan(model: str, checkpoint: Path, steps: int) -> Any:
         context_tokens=256 if model == "tiny" else 1024,
     )
     tasks = {name: (get_task(name), "official") for name in TASKS}
-    return plan_feed(recipe, entry, data, {DATASET: read_manifest(data, DATASET, "train")}, tasks)
+    return plan_feed(recipe, entry, data, {DATASET: read_manifest(data, DATASET, "train")}, {DATASET: tasks})
 
 
 def trainable(plan: Any, checkpoint: Path) -> Any:

@@ -19,8 +19,24 @@ from mmsoc_ray.commands.adapters import adapters_app
 from mmsoc_ray.commands.agree import agree
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
+from mmsoc_ray.commands.explain import explain
 from mmsoc_ray.commands.models import models_app
-from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, ReuseOption, RunArgument, split_run
+from mmsoc_ray.commands.options import (
+    AddressOption,
+    DataOption,
+    EndpointOption,
+    GridArgument,
+    LimitOption,
+    ModelsOption,
+    OutputOption,
+    ReuseOption,
+    RunArgument,
+    RunIdOption,
+    TasksOption,
+    names,
+    reuse_policy,
+    split_run,
+)
 from mmsoc_ray.commands.stats import stats
 from mmsoc_ray.commands.tasks import tasks_app
 from mmsoc_ray.errors import ConfigurationError, StorageError, TrainingError
@@ -30,7 +46,7 @@ from mmsoc_ray.patience import expect_first_contact
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
-    from mmsoc_ray.grid import GridPlan, ReusePolicy
+    from mmsoc_ray.grid import GridPlan
 
 DEFAULT_OUTPUT = "mmsoc-output"
 USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
@@ -42,15 +58,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-GridArgument = Annotated[Path, typer.Argument(help="Grid file (YAML).", metavar="GRID")]
-ModelsOption = Annotated[str | None, typer.Option("--models", help="Only these models, separated by commas.")]
-TasksOption = Annotated[str | None, typer.Option("--tasks", help="Only these tasks, separated by commas.")]
-DataOption = Annotated[
-    str | None, typer.Option("--data", help="Prepared data: a folder or s3://BUCKET/PREFIX, instead of the grid's.")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
-RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
 
 
 class TableFormat(StrEnum):
@@ -87,7 +94,7 @@ def plan(
     root = open_storage(output)
     adapters = needed_adapters(planned, posts, root, resolve=False)
     planned = with_adapters(planned, adapters)
-    expected = forecast(planned, posts, root, _policy(reuse), lambda text: typer.echo(text, err=True))
+    expected = forecast(planned, posts, root, reuse_policy(reuse), lambda text: typer.echo(text, err=True))
     if as_json:
         questions = [(model, question) for model in planned.models for question in model.questions]
         listed = [
@@ -133,7 +140,7 @@ def run(
     from mmsoc_ray.grid import RunProgress, execute, open_run
     from mmsoc_ray.grid.adapters import settle_adapters
 
-    policy = _policy(reuse)
+    policy = reuse_policy(reuse)
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
@@ -175,7 +182,7 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-for command in (runs.aggregate, runs.verify, runs.gc, stats, agree):
+for command in (explain, runs.aggregate, runs.verify, runs.gc, stats, agree):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
@@ -193,38 +200,13 @@ def _plan(
     phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
     address: str | None = None,
 ) -> tuple[GridPlan, Storage]:
-    from mmsoc_ray.commands.preparing import prepare_missing
+    from mmsoc_ray.commands.preparing import open_posts
     from mmsoc_ray.config import load_grid, narrow
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.demo_shards import cached_demo
     from mmsoc_ray.grid import plan_grid
 
-    loaded = narrow(load_grid(grid), models=_names(models), tasks=_names(tasks))
-    where = data or loaded.data
-    if where == "demo":
-        posts = cached_demo(phase)
-    else:
-        refuse_vanishing("--data" if data else f"{grid}: data", where)
-        posts = open_storage(where)
-        prepare_missing(loaded, posts, phase, address=address)
+    loaded = narrow(load_grid(grid), models=names(models), tasks=names(tasks))
+    posts = open_posts(loaded, grid, data, phase, address=address)
     return plan_grid(loaded, posts, limit=limit), posts
-
-
-def _policy(reuse: str) -> ReusePolicy:
-    from mmsoc_ray.grid import ReusePolicy
-
-    if reuse not in list(ReusePolicy):
-        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
-    return ReusePolicy(reuse)
-
-
-def _names(option: str | None) -> tuple[str, ...] | None:
-    if option is None:
-        return None
-    names = tuple(name.strip() for name in option.split(",") if name.strip())
-    if not names:
-        raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
-    return names
 
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:

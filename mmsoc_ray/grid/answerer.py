@@ -13,7 +13,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
-from mmsoc_ray.tasks import with_examples
+from mmsoc_ray.tasks import EXPLAIN, why_questions, with_examples
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,19 @@ def question_content(question: Question) -> dict[str, Any]:
         "task": question.task,
         "setting": question.setting,
         "dataset": question.dataset,
-        "prompt": question.definition.question(question.variant),
+        "prompt": _asked(question),
         "max_new_tokens": question.max_new_tokens,
         **({"scored": dict(question.definition.answers)} if question.scored else {}),
         **own_labels(question),
         **adapter_content(question),
     }
+
+
+def _asked(question: Question) -> str | dict[str, str]:
+    """Return a question's prompt; of an explanation the questions by label."""
+    if question.setting == EXPLAIN:
+        return why_questions(question.definition, question.variant)
+    return question.definition.question(question.variant)
 
 
 def adapter_content(question: Question) -> dict[str, str]:

@@ -232,8 +232,9 @@ def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) 
         name for name, manifest in manifests.items() if manifest.tasks.get(task) and name in (wanted or manifests)
     )
     if not found:
+        splits = ", ".join(f"{name}/{manifest.split}" for name, manifest in manifests.items())
         raise ConfigurationError(
-            f"tasks: no dataset of the grid has targets for {task!r} (datasets: {', '.join(manifests)}). "
+            f"tasks: no dataset of the grid has targets for {task!r} (datasets: {splits}). "
             f"Remove the task or add a dataset."
         )
     for name in found:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.data import PictureError, Post, Unit, decode_picture
-from mmsoc_ray.engines.protocol import Picture
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Picture
 from mmsoc_ray.grid.answerer import Answerer, own_labels
 from mmsoc_ray.grid.keys import row_key
 from mmsoc_ray.grid.plan import Adapter, Question
 from mmsoc_ray.grid.rounds import LookUp, find_known, nothing_known
 from mmsoc_ray.grid.wire import PreparedUnit
-from mmsoc_ray.tasks import base_setting, render, shows_picture, with_examples
+from mmsoc_ray.tasks import EXPLAIN, base_setting, render, shows_picture, why_question, with_examples
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,22 @@ class _Preparer:
         if question.setting == "with_ocr" and words is not None and error is None:
             error = words.error
         task = question.definition
+        asked = None
+        if question.setting == EXPLAIN:
+            try:
+                asked = why_question(task, post.targets[question.task], question.variant)
+            except ValueError as wrong:
+                error = f"TargetError: {wrong}"[:ERROR_CHARACTERS]
         shown_as = base_setting(question.setting, sees_pictures=self._entry.sees_pictures)
         prompt, places = with_examples(
-            render(task, post, shown_as, variant=question.variant, words=words.text if words is not None else None),
+            render(
+                task,
+                post,
+                shown_as,
+                variant=question.variant,
+                words=words.text if words is not None else None,
+                asked=asked,
+            ),
             question.examples,
         )
         example_images = [example.image_sha256 for example in question.examples if example.image_sha256]

@@ -18,7 +18,7 @@ from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import RunTasks, SealError, missing_units, seal_model
 from mmsoc_ray.results.comparisons import write_comparisons
 from mmsoc_ray.results.table import write_results
-from mmsoc_ray.tasks import is_finetuned
+from mmsoc_ray.tasks import EXPLAIN, explained_task, is_finetuned
 
 UNDER_WAY = "under_way"
 """Status of a manifest of whose run something is being changed, or was when its process ended."""
@@ -153,7 +153,7 @@ def cell_jobs(root: Storage, folder: RunFolder, record: RunRecord) -> list[CellJ
                 root_uri=root.uri,
                 run_folder=folder.root,
                 cell=cell,
-                task=tasks[cell.task],
+                task=explained_task(tasks[cell.task]) if cell.setting == EXPLAIN else tasks[cell.task],
                 policy=record.parse_policy(cell.task),
                 files=tuple(files.get(cell.dataset, ())),
                 expected=posts,

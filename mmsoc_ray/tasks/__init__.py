@@ -19,6 +19,7 @@ from mmsoc_ray.tasks.parsing import (
 from mmsoc_ray.tasks.registry import TASKS, get_task
 from mmsoc_ray.tasks.self_improve import improve_prompt
 from mmsoc_ray.tasks.settings import (
+    EXPLAIN,
     FINETUNED_SETTINGS,
     NUMBERED_SETTINGS,
     SETTINGS,
@@ -30,9 +31,19 @@ from mmsoc_ray.tasks.settings import (
     shows_picture,
 )
 from mmsoc_ray.tasks.task import TEXT_WORDS, Task, TaskKind, render, truncate_input
+from mmsoc_ray.tasks.why import (
+    EXPLANATION_TOKENS,
+    explained_task,
+    is_explainable,
+    is_official,
+    why_question,
+    why_questions,
+)
 
 __all__ = [
+    "EXPLAIN",
     "EXPLANATION_MARK",
+    "EXPLANATION_TOKENS",
     "FINETUNED_SETTINGS",
     "LABEL_RULES",
     "NUMBERED_SETTINGS",
@@ -57,9 +68,12 @@ __all__ = [
     "check_setting",
     "classification",
     "example",
+    "explained_task",
     "get_task",
     "improve_prompt",
+    "is_explainable",
     "is_finetuned",
+    "is_official",
     "kind_metrics",
     "kind_parser",
     "kind_tokens",
@@ -71,6 +85,8 @@ __all__ = [
     "shots",
     "shows_picture",
     "truncate_input",
+    "why_question",
+    "why_questions",
     "with_examples",
     "without_explanation",
 ]

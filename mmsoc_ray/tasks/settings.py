@@ -32,6 +32,10 @@ MOST: dict[str, int] = {"few_shot": 16, "self_improve": 10}
 """Greatest number of each numbered setting. Our choice: sixteen texts of 128 words fill a context of 4,096 tokens, and
 every round costs as much as a zero-shot run (MM-Soc's code has two by default)."""
 
+EXPLAIN = "explain"
+"""Setting of a teacher that is asked why a label holds: ``few_shot_<k>`` without examples. ``mmsoc explain`` asks it;
+no grid does, for the question names the right answer."""
+
 WITHOUT_PICTURE = frozenset({"text_only"})
 
 _NUMBERED = re.compile(r"([a-z_]+)_([1-9][0-9]{0,5}|0)")
@@ -79,7 +83,7 @@ def is_finetuned(setting: str) -> bool:
 
 
 def base_setting(setting: str, *, sees_pictures: bool = True) -> str:
-    """Return the setting that a numbered or fine-tuned one builds on; every other one unchanged.
+    """Return the setting that a numbered or fine-tuned one, or ``explain``, builds on; every other one unchanged.
 
     Args:
         setting: A known setting.
@@ -88,7 +92,7 @@ def base_setting(setting: str, *, sees_pictures: bool = True) -> str:
     Raises:
         ValueError: The setting is not known.
     """
-    if check_setting(setting) in SETTINGS:
+    if setting != EXPLAIN and check_setting(setting) in SETTINGS:
         return setting
     return "zero_shot" if sees_pictures else "text_only"
 

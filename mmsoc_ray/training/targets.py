@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from mmsoc_ray.config import Recipe
 from mmsoc_ray.config.recipe import Target
 from mmsoc_ray.data import Storage, open_storage, split_folder
+from mmsoc_ray.data.explanations import EXPLANATIONS_FILE
 from mmsoc_ray.errors import ConfigurationError
 
 SAMPLE_FORMAT = 1
@@ -29,7 +30,6 @@ TEMPLATES: Mapping[Target, str] = {
 """Target to its text. The answer comes first, so that a short limit of an answer cuts the explanation and not the
 answer. MM-Soc's template was not found; these are ours."""
 
-EXPLANATIONS_FILE = "explanations.parquet"
 COLUMNS = ("post_key", "task", "explanation")
 """Columns of a file of explanations that are read; others, such as ``source``, may stand beside them."""
 
