@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmsoc_ray.config import Grid, ModelChoice, Resources
+from mmsoc_ray.config import Grid, ModelChoice, Recipe, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, checkpoint_address, get_model, model_names
@@ -319,11 +319,8 @@ def without_adapters(plan: GridPlan) -> GridPlan:
 
 def _pipelines(grid: Grid, model: ModelPlan) -> Iterator[ModelPlan]:
     """Yield what one engine answers: the base model with the adapters that it takes, and each other adapter merged."""
-    apart = {
-        setting
-        for setting in {question.setting for question in model.questions if question.adapter}
-        if grid.recipe(model.entry.name, setting).method not in BESIDE_BASE[model.entry.engine]
-    }
+    tuned = {question.setting for question in model.questions if question.adapter}
+    apart = {setting for setting in tuned if not _beside_base(model.entry, grid.recipe(model.entry.name, setting))}
     for setting in (None, *sorted(apart)):
         questions = tuple(q for q in model.questions if (q.setting if q.setting in apart else None) == setting)
         if questions:
@@ -335,6 +332,15 @@ def _pipelines(grid: Grid, model: ModelPlan) -> Iterator[ModelPlan]:
                 fit={name: manifest for name, manifest in model.fit.items() if name in kept},
                 merged=setting is not None,
             )
+
+
+def _beside_base(entry: ModelEntry, recipe: Recipe) -> bool:
+    """Whether an engine has an adapter of a recipe beside the base model.
+
+    vLLM has none of a picture encoder, which layers that are named one by one may belong to.
+    """
+    named = isinstance(recipe.targets, tuple) and entry.sees_pictures and entry.engine == "vllm"
+    return recipe.method in BESIDE_BASE[entry.engine] and not named
 
 
 def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:
