@@ -165,29 +165,12 @@ def open_answerer(
         RuntimeError: Where the checkpoint on this node, or an adapter, is another than the planned one.
     """
     entry = answerer.entry
-    if entry.name == "tfidf_logreg":
-        from mmsoc_ray.engines.tfidf import TfidfEngine
-
-        questions = {name: (prompts or {}).get(name, task.prompt) for name, task in tasks.items()}
-        apart = {name: read_texts(data, manifest) for name, manifest in (evaluated or {}).items()}
-        fitted: dict[str, Engine] = {
-            dataset: TfidfEngine(read_texts(data, manifest), tasks, questions, apart.get(dataset, ()))
-            for dataset, manifest in fit.items()
-        }
-        return UnitAnswerer(run_id, answerer, fitted)
     if entry.engine == "baseline":
-        answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
-        kinds = {name: task.kind for name, task in tasks.items()}
-        engines = {
-            dataset: open_engine(
-                entry,
-                fit=fit_baseline(read_targets(data, manifest)),
-                answers=answers,
-                kinds=kinds,
-                seed=answerer.seed,
-            )
-            for dataset, manifest in fit.items()
-        }
+        engines = (
+            _tfidf(data, fit, tasks, prompts or {}, evaluated or {})
+            if entry.name == "tfidf_logreg"
+            else _baselines(answerer, data, fit, tasks)
+        )
         return UnitAnswerer(run_id, answerer, engines)
     if entry.engine == "endpoint":
         return UnitAnswerer(run_id, answerer, _SameForAll(open_engine(entry)), example_pictures)
@@ -199,14 +182,47 @@ def open_answerer(
             f"{answerer.model_digest[:12]}: bring the same checkpoint to every node; one that was pulled has changed "
             f"since, pull it again"
         )
-    adapters = (
-        {} if root is None else {planned[0]: fetch_planned(root, *planned) for planned in answerer.adapters.items()}
-    )
+    planned = answerer.adapters.items()
+    adapters = {name: fetch_planned(root, name, digest) for name, digest in planned} if root is not None else {}
     if answerer.merged:
         checkpoint, adapters = merged_checkpoint(checkpoint, answerer, adapters), {}
     entry = dataclasses.replace(entry, dtype=answerer.dtype or "auto")
     engine = open_engine(entry, checkpoint, threads=threads, adapters=adapters)
     return UnitAnswerer(run_id, answerer, _SameForAll(engine), example_pictures)
+
+
+def _baselines(
+    answerer: Answerer, data: Storage, fit: Mapping[str, SplitManifest], tasks: Mapping[str, Task]
+) -> dict[str, Engine]:
+    answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
+    kinds = {name: task.kind for name, task in tasks.items()}
+    return {
+        dataset: open_engine(
+            answerer.entry,
+            fit=fit_baseline(read_targets(data, manifest)),
+            answers=answers,
+            kinds=kinds,
+            seed=answerer.seed,
+        )
+        for dataset, manifest in fit.items()
+    }
+
+
+def _tfidf(
+    data: Storage,
+    fit: Mapping[str, SplitManifest],
+    tasks: Mapping[str, Task],
+    prompts: Mapping[str, str],
+    evaluated: Mapping[str, SplitManifest],
+) -> dict[str, Engine]:
+    from mmsoc_ray.engines.tfidf import TfidfEngine
+
+    questions = {name: prompts.get(name, task.prompt) for name, task in tasks.items()}
+    apart = {name: read_texts(data, manifest) for name, manifest in evaluated.items()}
+    return {
+        dataset: TfidfEngine(read_texts(data, manifest), tasks, questions, apart.get(dataset, ()))
+        for dataset, manifest in fit.items()
+    }
 
 
 def fetch_planned(root: Storage, name: str, digest: str) -> Path:
