@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmsoc_ray.models.entry import ModelEntry
 
 _FIXED: dict[str, int] = {
-    "demo-llava": 256,  # 16 x 16 patches of DINOv2 at 224 pixels
+    "demo-llava": 65,  # 8 x 8 patches of DINOv2 at 112 pixels, and the class token
     "llava-1.5": 576,  # 24 x 24 patches at 336 pixels, arXiv 2310.03744
     "llava-1.6": 2880,  # at most: the whole picture and four tiles of 576, as its blog of January 2024 says
     "llava-onevision": 7290,  # at most: the whole picture and nine tiles of 729, arXiv 2408.03326
