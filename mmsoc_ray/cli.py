@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands import runs
+from mmsoc_ray.commands.adapters import adapters_app
 from mmsoc_ray.commands.agree import agree
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
@@ -38,7 +39,7 @@ from mmsoc_ray.commands.options import (
 )
 from mmsoc_ray.commands.stats import stats
 from mmsoc_ray.commands.tasks import tasks_app
-from mmsoc_ray.errors import ConfigurationError, StorageError
+from mmsoc_ray.errors import ConfigurationError, StorageError, TrainingError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 from mmsoc_ray.patience import expect_first_contact
@@ -187,6 +188,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(datasets_app, name="datasets")
+app.add_typer(adapters_app, name="adapters")
 
 
 def _plan(
@@ -213,7 +215,7 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
     from mmsoc_ray.results.render import render_table, save_svg
 
     found = stored.read_run(root_uri, run_id)
-    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete}
+    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete, "comparisons": found.comparisons}
     if svg is not None:
         save_svg(found.rows, svg, title=f"mmsoc table {run_id}", **extra)
     if form is TableFormat.table:
@@ -238,9 +240,9 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     expect_first_contact()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
-    except (ConfigurationError, StorageError) as error:
+    except (ConfigurationError, StorageError, TrainingError) as error:
         typer.echo(f"error: {error}", err=True)
-        status = 2
+        status = 1 if isinstance(error, TrainingError) else 2
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -79,7 +79,7 @@ def open_engine(
             return MajorityEngine(fit, answers, kinds)
         if entry.name == "random":
             return RandomEngine(fit, answers, seed, kinds)
-        raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
+        raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority, random, tfidf_logreg")
     if entry.engine == "endpoint":
         from mmsoc_ray.engines.endpoint import EndpointEngine
 

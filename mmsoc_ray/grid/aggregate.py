@@ -219,6 +219,18 @@ def _rows(job: CellJob, predictions: pa.Table, source_digest: str) -> tuple[Resu
     )
 
 
+def read_cell_rows(root: Storage, job: CellJob) -> CellRows:
+    """Return what a complete cell came to, as its scores are computed from it: of several rounds the last.
+
+    Raises:
+        ValueError: A file cannot be read any more.
+    """
+    predictions, problem = _read_cell(root, job)
+    if problem is not None:
+        raise ValueError(problem)
+    return cell_rows(predictions, job.cell.setting, rounds(job.cell.setting) - 1)
+
+
 def cell_rows(predictions: pa.Table, setting: str, number: int) -> CellRows:
     """Return the predictions of one round of a cell as its scores are computed from them; see ``aggregate_cell``."""
     from mmsoc_ray.results.cells import CellRows

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmsoc_ray.data import Storage, read_targets
+from mmsoc_ray.data import SplitManifest, Storage, read_targets, read_texts
 from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
 from mmsoc_ray.engines.protocol import Picture
 from mmsoc_ray.grid.answerer import Answerer
@@ -144,6 +144,8 @@ def open_answerer(
     tasks: Mapping[str, Task] = TASKS,
     example_pictures: Mapping[str, Picture] | None = None,
     root: Storage | None = None,
+    evaluated: Mapping[str, SplitManifest] | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> UnitAnswerer:
     """Load the model of an actor, on the node where the actor runs.
 
@@ -156,11 +158,23 @@ def open_answerer(
         tasks: For a baseline: the tasks that it is asked, by name.
         example_pictures: Decoded example pictures by the digest of their files.
         root: Output root, which holds the adapters; None where none answers.
+        evaluated: For ``tfidf_logreg``: dataset to the manifest of the split that is evaluated.
+        prompts: For ``tfidf_logreg``: task to the question that ends its prompts; by default its own.
 
     Raises:
         RuntimeError: Where the checkpoint on this node, or an adapter, is another than the planned one.
     """
     entry = answerer.entry
+    if entry.name == "tfidf_logreg":
+        from mmsoc_ray.engines.tfidf import TfidfEngine
+
+        questions = {name: (prompts or {}).get(name, task.prompt) for name, task in tasks.items()}
+        apart = {name: read_texts(data, manifest) for name, manifest in (evaluated or {}).items()}
+        fitted: dict[str, Engine] = {
+            dataset: TfidfEngine(read_texts(data, manifest), tasks, questions, apart.get(dataset, ()))
+            for dataset, manifest in fit.items()
+        }
+        return UnitAnswerer(run_id, answerer, fitted)
     if entry.engine == "baseline":
         answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
         kinds = {name: task.kind for name, task in tasks.items()}

@@ -74,8 +74,7 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
     Raises:
         ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
     """
-    entry = plan.entry
-    fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    entry, fit = plan.entry, fit_digests(plan)
     if entry.engine == "baseline":
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if entry.engine == "endpoint":
@@ -95,6 +94,16 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
         adapters={adapter.name: adapter.digest for adapter in plan.adapters},
         merged=plan.merged,
     )
+
+
+def fit_digests(plan: ModelPlan) -> dict[str, str]:
+    """Return, by dataset, the digest of what a baseline is fitted on.
+
+    Texts that stand in the evaluated split are left out of the fit of ``tfidf_logreg``: that split counts, too.
+    """
+    if plan.entry.name != "tfidf_logreg":
+        return {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    return {name: digest([manifest.digest, plan.datasets[name].digest]) for name, manifest in plan.fit.items()}
 
 
 def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | None) -> dict[str, Any]:

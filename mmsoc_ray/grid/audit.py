@@ -19,7 +19,14 @@ from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.record import RecordedModel, RecordedUnit, RunRecord, config_of, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, read_manifest, table_and_manifest
+from mmsoc_ray.grid.scores import (
+    UNDER_WAY,
+    cell_jobs,
+    comparisons_of,
+    in_order,
+    read_manifest,
+    table_and_manifest,
+)
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
@@ -189,8 +196,11 @@ def _score_lies(
             yield lie
         if not cell.complete:
             audit.incomplete.append(f"cell {cell.cell.identity}: {cell.found} of {cell.expected} posts")
-    table, expected = table_and_manifest(root, folder, record, in_order(cells))
+    compared = comparisons_of(root, folder, record, cells, run_tasks)
+    table, expected = table_and_manifest(root, folder, record, in_order(cells), compared)
     yield from _differs(root, folder.results, table, "what the cells give")
+    if compared is not None:
+        yield from _differs(root, folder.comparisons, compared, "what its cells gained")
     yield from _differs(root, folder.manifest, expected, "what the run holds")
 
 

@@ -278,9 +278,14 @@ def _plan_model(
         )
         for setting in settings
         for task in grid.tasks
-        if task in (choice.tasks or grid.tasks)
+        if task in (choice.tasks or grid.tasks) and _can_be_asked(entry, own[task] or get_task(task))
         for dataset in offers[task]
     )
+    if not questions:
+        raise ConfigurationError(
+            f"models.{name}: {name} answers tasks of the kind {' or '.join(entry.kinds)} only, and the grid asks it "
+            f"none. Leave it out, or add such a task."
+        )
     datasets = {dataset: manifests[dataset] for dataset in manifests if any(q.dataset == dataset for q in questions)}
     fit = {
         dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
@@ -291,6 +296,10 @@ def _plan_model(
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, resources, questions, datasets, fit, limit)
+
+
+def _can_be_asked(entry: ModelEntry, task: Task) -> bool:
+    return not entry.kinds or task.kind in entry.kinds
 
 
 def answer_limit(grid: Grid, entry: ModelEntry, task: str) -> int:

@@ -12,10 +12,10 @@ from mmsoc_ray.data import Storage, unit_id, unit_posts
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.keys import digest
-from mmsoc_ray.grid.plan import Cell, GridPlan
+from mmsoc_ray.grid.plan import Cell, GridPlan, ModelPlan
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scoring import scoring
-from mmsoc_ray.tasks import ParsePolicy, Task, get_task, rounds
+from mmsoc_ray.tasks import ParsePolicy, Task, base_setting, get_task, rounds
 
 if TYPE_CHECKING:
     from mmsoc_ray.grid.run import PlannedModel
@@ -53,6 +53,7 @@ class RecordedModel:
         configuration: All that shapes them.
         units: Its units, in order.
         cells: Its cells, each with its number of posts.
+        base_setting: The setting that its fine-tuned ones build on; None where it has none.
     """
 
     key: str
@@ -63,6 +64,7 @@ class RecordedModel:
     configuration: Mapping[str, Any]
     units: tuple[RecordedUnit, ...]
     cells: Mapping[Cell, int]
+    base_setting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def record_run(
                 "config": model.config,
                 "units": len(model.plan.units()),
                 "requests": model.plan.requests,
+                **_finetuned(model.plan),
             }
             for model in models
         },
@@ -151,6 +154,13 @@ def record_run(
     if bertscore is not None:
         content["bertscore_folder"] = bertscore.folder
     return parse_record(json.loads(json.dumps(content)), "the plan")
+
+
+def _finetuned(plan: ModelPlan) -> dict[str, str]:
+    """Return what a fine-tuned model is compared with; nothing of one that is not."""
+    if not plan.adapters:
+        return {}
+    return {"base_setting": base_setting("finetuned", sees_pictures=plan.entry.sees_pictures)}
 
 
 def read_record(root: Storage, folder: RunFolder) -> RunRecord:
@@ -217,4 +227,5 @@ def _model(content: Mapping[str, Any], key: str) -> RecordedModel:
         configuration=configuration,
         units=units,
         cells=cells,
+        base_setting=recorded.get("base_setting"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +15,10 @@ from mmsoc_ray.grid.pace import Receipt
 MAX_STALLS = 7
 """A stream that stalls more often with nothing becoming durable in between has failed. A post that hangs its engine
 takes six: three with its unit, three alone."""
+
+PAUSE_S = 0.5
+"""Pause after the first stall without progress, doubling. A cluster that has just lost a node fails every stream within
+a second: without pauses all stalls were over before it could mend. 64 s over all of them."""
 
 
 class StreamStalledError(RuntimeError):
@@ -47,6 +52,7 @@ def stream_to_the_end(
     stream: Stream,
     durable: Callable[[], frozenset[str]],
     note: Callable[[str], None],
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Receipt]:
     """Answer units, again after each stall; yield a receipt for each.
 
@@ -56,6 +62,7 @@ def stream_to_the_end(
         stream: Answers units once.
         durable: Returns the ids of the units that are done, and other names of lasting progress.
         note: Told of every stall.
+        pause: Waits so many seconds.
 
     Raises:
         StreamStalledError: After more than ``MAX_STALLS`` stalls without progress.
@@ -91,6 +98,7 @@ def stream_to_the_end(
                     yield Receipt(unit.unit_id, model, unit.posts, 0, 0, 0, 0, 0.0, elsewhere=True)
             left = [unit for unit in left if unit.unit_id not in now]
             note(f"{error}; {len(left)} units are streamed again (stall {stalls} of {MAX_STALLS} without progress)")
+            pause(PAUSE_S * 2 ** (stalls - 1))
             continue
         if deferred and not answered:
             raise EngineBrokenError(broken(sum(unit.posts for unit in deferred), deferred[-1].error))

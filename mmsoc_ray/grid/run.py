@@ -359,6 +359,7 @@ def pipeline_of(run: Run, model: PlannedModel) -> Pipeline:
         fit=model.plan.fit,
         resources=model.plan.resources,
         words_digest=run.words_digest,
+        datasets=model.plan.datasets if model.plan.entry.engine == "baseline" else {},
     )
 
 

@@ -10,13 +10,15 @@ from typing import Any
 from mmsoc_ray.data import Storage, write_changed
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
+from mmsoc_ray.grid.comparing import compare_cells, comparison_jobs
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.record import PLAN_VERSION, RecordedModel, RunRecord, parse_record
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import RunTasks, SealError, missing_units, seal_model
+from mmsoc_ray.results.comparisons import write_comparisons
 from mmsoc_ray.results.table import write_results
-from mmsoc_ray.tasks import EXPLAIN, explained_task
+from mmsoc_ray.tasks import EXPLAIN, explained_task, is_finetuned
 
 UNDER_WAY = "under_way"
 """Status of a manifest of whose run something is being changed, or was when its process ended."""
@@ -63,8 +65,11 @@ def score_run(root: Storage, folder: RunFolder, record: RunRecord, run_tasks: Ru
     while True:
         left = _units_are_left(root, folder, record)
         cells = in_order(run_tasks(aggregate_cell, [(job,) for job in cell_jobs(root, folder, record)]))
-        table, manifest = table_and_manifest(root, folder, record, cells)
+        compared = comparisons_of(root, folder, record, cells, run_tasks)
+        table, manifest = table_and_manifest(root, folder, record, cells, compared)
         write_changed(root, folder.results, table)
+        if compared is not None:
+            write_changed(root, folder.comparisons, compared)
         write_changed(root, folder.manifest, manifest)
         if not left or _units_are_left(root, folder, record):
             return cells
@@ -162,8 +167,21 @@ def cell_jobs(root: Storage, folder: RunFolder, record: RunRecord) -> list[CellJ
     return jobs
 
 
+def comparisons_of(
+    root: Storage, folder: RunFolder, record: RunRecord, cells: Iterable[CellResult], run_tasks: RunTasks
+) -> bytes | None:
+    """Return what the fine-tuned cells of a run gained, as their file holds it; None for a run without any."""
+    jobs = cell_jobs(root, folder, record)
+    if not any(is_finetuned(job.cell.setting) for job in jobs):
+        return None
+    base_settings = {model.name: model.base_setting for model in record.models if model.base_setting}
+    complete = {result.cell for result in cells if result.complete}
+    calls = [(pair,) for pair in comparison_jobs(jobs, base_settings, complete)]
+    return write_comparisons(comparison for found in run_tasks(compare_cells, calls) for comparison in found)
+
+
 def table_and_manifest(
-    root: Storage, folder: RunFolder, record: RunRecord, cells: Sequence[CellResult]
+    root: Storage, folder: RunFolder, record: RunRecord, cells: Sequence[CellResult], compared: bytes | None
 ) -> tuple[bytes, bytes]:
     """Return a run's part of the table and its manifest: the same cells and seals give the same bytes."""
     table = write_results(row for cell in cells for row in cell.rows)
@@ -181,6 +199,8 @@ def table_and_manifest(
         "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
         "models": {model.key: model.config for model in record.models},
     } | ({"unsealed": unsealed} if unsealed else {})
+    if compared is not None:
+        manifest["comparisons"] = {"file": folder.comparisons, "sha256": hashlib.sha256(compared).hexdigest()}
     return table, _manifest_json(manifest)
 
 

@@ -33,6 +33,7 @@ from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, kept_alone
 from mmsoc_ray.grid.examples import load_pictures
 from mmsoc_ray.grid.executions import explained, kill_actors
+from mmsoc_ray.grid.heaps import few_heaps
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.prepare import RenderedUnit, render_unit
@@ -66,6 +67,10 @@ ACTOR_NAME = "mmsoc-engine"
 _ADVICE = "\nFailed to "
 """With this, Ray Data begins what it adds to the words of an error."""
 
+SCORING_WORKERS = {"env_vars": {"MMSOC_RAY_WORKER": "scores"}}
+"""Counting and scoring have workers of their own: else the libraries of the metrics would be loaded on top of what
+preparing units takes, in whichever worker Ray has at hand."""
+
 TASKS_AT_ONCE = 512
 """Tasks that are submitted at a time: each wait looks at all of them, and a large run has a task per unit."""
 
@@ -82,6 +87,7 @@ class Pipeline:
         answerer: The model.
         questions: What is asked, by dataset.
         fit: For a baseline: splits that it is fitted on.
+        datasets: For a baseline: splits that it answers on.
         resources: What the engine pool takes.
         words_digest: Digest of the OCR engine, where a setting uses one.
         job: This process of the job, in the record of attempts.
@@ -97,6 +103,7 @@ class Pipeline:
     fit: Mapping[str, SplitManifest]
     resources: Resources
     words_digest: str | None
+    datasets: Mapping[str, SplitManifest] = field(default_factory=dict)
     look_up: LookUp = nothing_known
     job: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -224,6 +231,8 @@ class EngineActor:
                 max_side=pipeline.answerer.entry.max_picture_side,
             ),
             root=open_storage(pipeline.root_uri),
+            evaluated=pipeline.datasets,
+            prompts={q.task: q.definition.question(q.variant) for asked in pipeline.questions.values() for q in asked},
         )
         attempts.end_loading()
         self._engine = answerer.engine
@@ -281,6 +290,7 @@ def start_ray(address: str | None) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    few_heaps()  # before Ray's own processes start
     # Ray's C++ core prints errors about its own internals that no user can act on; failures still raise.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
@@ -311,7 +321,7 @@ def cause_of(error: Exception) -> Exception:
 
 def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:
     """Run a function as Ray tasks, one per list of arguments; yield the results, and raise errors, as they come."""
-    task = ray.remote(num_cpus=num_cpus, max_retries=3)(function)
+    task = ray.remote(num_cpus=num_cpus, max_retries=3, runtime_env=SCORING_WORKERS)(function)
     left = iter(calls)
     waiting = [task.remote(*arguments) for arguments in itertools.islice(left, TASKS_AT_ONCE)]
     while waiting:

@@ -58,9 +58,11 @@ class Curves:
         self._samples += report.samples
         self._rate = report.learning_rate
 
-    def check(self, found: Checked) -> None:
-        """Note what the validation posts say, and remember the weights where they are the best so far."""
-        self.point(found)
+    def check(self, ask: Callable[[], Checked]) -> None:
+        """Ask the validation posts, note what they say, and remember the weights where they are the best so far."""
+        seconds = self._clock() - self._since  # learning only
+        found = ask()
+        self._add_point(seconds, found)
         validation = self._training.recipe.validation
         if validation is None or validation.patience is None:
             return
@@ -76,15 +78,17 @@ class Curves:
         """Whether the curve wants a point at this step."""
         return self._training.finished or self._training.step % self._every == 0
 
-    def point(self, found: Checked | None = None) -> None:
+    def point(self) -> None:
         """Add a point of what was noted since the one before."""
-        seconds = max(1e-9, self._clock() - self._since)
+        self._add_point(self._clock() - self._since)
+
+    def _add_point(self, seconds: float, found: Checked | None = None) -> None:
         self.points.append(
             CurvePoint(
                 step=self._training.step,
                 loss=self._loss / self._tokens if self._tokens else None,
                 learning_rate=self._rate,
-                samples_per_s=self._samples / seconds,
+                samples_per_s=self._samples / max(1e-9, seconds),
                 validation_loss=None if found is None else found.loss,
                 validation={} if found is None else dict(found.metrics),
             )

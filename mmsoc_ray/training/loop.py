@@ -75,6 +75,7 @@ class Training:
         recipe: How.
         total: Steps of the whole training.
         step: Steps taken.
+        device: Where it computes.
         sharded: Whether the weights are divided among the workers.
     """
 
@@ -91,7 +92,7 @@ class Training:
             dtype: In which to compute; what learns is kept in float32.
         """
         self.trainable, self.recipe, self.total, self.step = trainable, recipe, total, 0
-        self._device, self._dtype = device, dtype
+        self.device, self._dtype = device, dtype
         base = trainable.base
         base.to(device)
         if recipe.gradient_checkpointing:
@@ -126,7 +127,7 @@ class Training:
         if batch.step != self.step:
             raise ValueError(f"step {batch.step} was given, and step {self.step} is next")
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 4099 + sharding.rank())
-        tokens, samples = map(int, sharding.add_up((batch.answer_tokens, batch.samples), self._device))
+        tokens, samples = map(int, sharding.add_up((batch.answer_tokens, batch.samples), self.device))
         rate = self.recipe.learning_rate * rate_factor(self.recipe.schedule, self.step, self.total, self.recipe.warmup)
         loss = self._learn(batch, tokens, rate) if tokens else 0.0
         self.step += 1
@@ -136,7 +137,7 @@ class Training:
         self.trainable.model.train()
         self._optimizer.zero_grad(set_to_none=True)
         share = (sharding.workers() if self.sharded else 1) / tokens  # FSDP takes the workers' mean
-        summed = torch.zeros((), dtype=torch.float64, device=self._device)
+        summed = torch.zeros((), dtype=torch.float64, device=self.device)
         for micro in self._micro_batches(batch):
             with self.computing():
                 loss = self._loss(micro)
@@ -145,7 +146,7 @@ class Training:
         learning = list(self.trainable.parameters.values())
         if sharding.workers() > 1 and not self.sharded:
             sharding.add_up_gradients(learning)
-        (total,) = sharding.add_up((float(summed),), self._device)
+        (total,) = sharding.add_up((float(summed),), self.device)
         self._check(total / tokens, "loss")
         self._scaler.unscale_(self._optimizer)
         bound = math.inf if self.recipe.clip_norm is None else self.recipe.clip_norm
@@ -161,7 +162,7 @@ class Training:
     def computing(self) -> Any:
         """Return the context in which the model is called: mixed precision where the recipe has it."""
         mixed = self._dtype != torch.float32 and not self.sharded  # a sharded model casts by itself
-        return torch.autocast(self._device.type, self._dtype, enabled=mixed)
+        return torch.autocast(self.device.type, self._dtype, enabled=mixed)
 
     @torch.no_grad()
     def loss_of(self, micro: Mapping[str, torch.Tensor]) -> float:
@@ -174,13 +175,13 @@ class Training:
         """Yield a worker's micro batches; of a sharded model, every worker has to call it equally often."""
         yield from map(self._on_device, batch.micro_batches)
         if self.sharded:
-            for _ in range(int(sharding.largest(len(batch.micro_batches), self._device)) - len(batch.micro_batches)):
+            for _ in range(int(sharding.largest(len(batch.micro_batches), self.device)) - len(batch.micro_batches)):
                 nothing = torch.zeros(1, 2, dtype=torch.long)
                 empty = {"input_ids": nothing, "attention_mask": nothing + 1, "labels": nothing + IGNORED}
                 yield self._on_device(empty)
 
     def _on_device(self, micro: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(self._device, non_blocking=True) for name, tensor in micro.items()}
+        return {name: tensor.to(self.device, non_blocking=True) for name, tensor in micro.items()}
 
     def _check(self, value: float, what: str) -> None:
         if not math.isfinite(value):

@@ -40,7 +40,7 @@ def run_steps(
         curves.add(training.take_step(batch))
         checking = recipe.validation is not None and training.step % recipe.validation.every_steps == 0
         if check is not None and (checking or training.finished):
-            curves.check(check())
+            curves.check(check)
             say(curves.line())
         elif curves.due:
             curves.point()

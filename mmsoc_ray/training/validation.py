@@ -73,7 +73,7 @@ class Validator:
         self._training.trainable.model.eval()
         alone = self._training.sharded or sharding.workers() == 1
         mine = self._posts if alone else self._posts[sharding.rank() :: sharding.workers()]
-        loss, tokens, rows = 0.0, 0, list[Row]()
+        loss, tokens, rows = 0.0, 0.0, list[Row]()
         for chunk in (mine[at : at + AT_ONCE] for at in range(0, len(mine), AT_ONCE)):
             for sample in self._samples(chunk):
                 loss += self._training.loss_of(self._maker.collate([sample]))
@@ -81,9 +81,10 @@ class Validator:
             rows += self._answers(chunk)
         if not alone:
             parts: list[Any] = [None] * sharding.workers()
-            dist.all_gather_object(parts, (loss, tokens, rows))
-            loss, tokens = sum(part[0] for part in parts), sum(part[1] for part in parts)
-            rows = [row for part in parts for row in part[2]]
+            dist.all_gather_object(parts, rows)
+            rows = [row for part in parts for row in part]
+        # Summed where each has asked all posts, too: on one loss, all decide alike.
+        loss, tokens = sharding.add_up((loss, tokens), self._training.device)
         return Checked(loss / max(1, tokens), self._metrics(rows))
 
     def _samples(self, posts: Sequence[Post]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -25,7 +26,7 @@ from mmsoc_ray.models import resolve_checkpoint
 from mmsoc_ray.training import sharding
 from mmsoc_ray.training.adapters import CurvePoint
 from mmsoc_ray.training.curves import Curves
-from mmsoc_ray.training.feed import StepBatch, check_feed, step_batches
+from mmsoc_ray.training.feed import PREPARE_CPUS, StepBatch, check_feed, step_batches
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.loop import Training, read_state
 from mmsoc_ray.training.methods import TrainableModel
@@ -108,7 +109,7 @@ class Worker:
             start_step=self._training.step,
             rank=sharding.rank(),
             workers=sharding.workers(),
-            streamed=self._streamed,
+            streamed=self._streamed and _has_room(self._job),
         )
         for batch in batches:
             if batch.epoch == 0:  # so that every sample counts once
@@ -179,6 +180,12 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
         except (ConfigurationError, TrainingError) as error:
             return {"kind": type(error).__name__, "said": str(error)}
     return None
+
+
+def _has_room(job: TrainingJob) -> bool:
+    """Whether the cluster has a CPU that no worker holds; without one, tasks of Ray Data would wait for ever."""
+    held = sharding.workers() * job.recipe.cpus_per_worker
+    return float(ray.cluster_resources().get("CPU", 0.0)) >= held + PREPARE_CPUS
 
 
 def _resumed() -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster with two nodes that hold engines."""
+"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster with three nodes that hold engines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fault_kit import WAIT_S, Faults, Job, add_node, alive
 from fault_table import Try, UnitKey
 
 Victim = Literal["actor", "node", "driver"]
-VICTIMS: Sequence[Victim] = ("actor", "actor", "actor", "node", "node", "driver")
+VICTIMS: Sequence[Victim] = ("actor", "actor", "actor", "actor", "node", "driver")
 NODE = {"num_cpus": 1, "num_gpus": 1}
-NODES = 2
+NODES = 3
 POST_S = 0.2
 """Seconds that an engine takes for a post while kills are to come, so that they find it at work."""
 
@@ -47,8 +47,8 @@ def draw_kills(seed: int, count: int) -> Iterator[Kill]:
     kinds = generator.sample(("actor", "node", "driver"), 3)
     for number in range(count):
         victim = kinds[number] if number < len(kinds) else generator.choice(VICTIMS)
-        # A node that stays away for long leaves the run to the other one.
-        away_s = generator.choice((0.0, generator.uniform(0, 3), 15.0)) if victim == "node" else generator.uniform(0, 1)
+        # A node that stays away for long leaves the run to the others.
+        away_s = generator.choice((0.0, generator.uniform(0, 3), 8.0)) if victim == "node" else generator.uniform(0, 1)
         yield Kill(victim, generator.randint(1, 4), generator.uniform(0, 0.5), away_s, generator.random())
 
 

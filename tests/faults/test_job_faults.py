@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import time
+from collections import Counter
 
 import pytest
 from fault_kit import Faults, Job, add_node, alive, cluster, ended_well, faulty_grid, run_until, wait_until
@@ -14,7 +15,7 @@ from mmsoc_ray.grid.asking import TRIES_ALONE, TRIES_TOGETHER
 pytestmark = pytest.mark.faults
 
 RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
-TIMEOUT_S = 20
+TIMEOUT_S = 12
 COUNT = 12
 CAPTIONS = [f"caption {at}" for at in range(COUNT)]
 
@@ -71,8 +72,8 @@ def test_a_broken_engine_fails_its_model_and_a_mended_one_answers_all(toy, fault
     expected_outputs(hurt, 6)
 
 
-def hanging(toy, folder, **units):
-    resources = f"cpus: 0.5, no_progress_timeout_s: {TIMEOUT_S}"
+def hanging(toy, folder, *, actors=1, **units):
+    resources = f"cpus: 0.5, actors: {actors}, no_progress_timeout_s: {TIMEOUT_S}"
     return faulty_grid(folder, toy.checkpoint, CAPTIONS, resources=resources, **units)
 
 
@@ -91,15 +92,18 @@ def hanging_each_time(toy, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("hanging_each_time")
-@pytest.mark.parametrize("kind", ["spin", "stop", "sleep"])
-def test_a_hung_engine_is_ended_and_its_unit_streamed_again(toy, faults, job, undisturbed, fault_table, tmp_path, kind):
-    hurt = job(hanging(toy, tmp_path))
-    faults.set("fault-p1", f"FAULT:{kind}:1")
+def test_hung_engines_are_ended_and_their_units_streamed_again(toy, faults, job, undisturbed, fault_table, tmp_path):
+    kinds = {"p1": "spin", "p5": "stop", "p9": "sleep"}
+    for post, kind in kinds.items():
+        faults.set(f"fault-{post}", f"FAULT:{kind}:1")
+    hurt = job(hanging(toy, tmp_path, actors=len(kinds)))
     run_until(ended_well, hurt, hurt.start())
     assert f"no progress for {TIMEOUT_S} s" in hurt.said
-    assert max(hurt.engine_calls().values()) >= 2
+    asked = Counter(key.rpartition("/")[2] for key, _ in faults.asked())
+    assert {post for post, times in asked.items() if times > 1} == set(kinds)
     assert not [pid for pid in faults.engines() if alive(pid)]
-    fault_table.add(f"engine hangs ({kind})", Cost.between(hurt.files, undisturbed.files, 1))
+    cost = Cost.between(hurt.files, undisturbed.files, len(kinds))
+    fault_table.add(f"engines hang ({', '.join(kinds.values())})", cost, times=len(kinds))
 
 
 def test_a_post_that_hangs_its_engine_each_time_is_quarantined(hanging_each_time, undisturbed, fault_table):

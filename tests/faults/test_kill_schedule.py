@@ -12,7 +12,7 @@ POSTS_PER_UNIT = 4
 
 
 @pytest.mark.parametrize(
-    ("count", "units"), [pytest.param(6, 24, id="short"), pytest.param(50, 48, marks=pytest.mark.faults, id="long")]
+    ("count", "units"), [pytest.param(6, 24, id="short"), pytest.param(50, 96, marks=pytest.mark.faults, id="long")]
 )
 def test_every_run_of_a_schedule_of_kills_ends_as_the_undisturbed_one(
     toy, fault_table, fault_seed, mmsoc, tmp_path, count, units
@@ -22,7 +22,7 @@ def test_every_run_of_a_schedule_of_kills_ends_as_the_undisturbed_one(
     faults = Faults(tmp_path / "faults")
     texts = [f"caption {at}" for at in range(units * POSTS_PER_UNIT)]
     grid = faulty_grid(
-        tmp_path, toy.checkpoint, texts, posts_per_unit=POSTS_PER_UNIT, resources="actors: 2, cpus: 0, gpus: 1"
+        tmp_path, toy.checkpoint, texts, posts_per_unit=POSTS_PER_UNIT, resources=f"actors: {NODES}, cpus: 0, gpus: 1"
     )
     kills = list(draw_kills(fault_seed, count))
     with cluster(faults) as started:

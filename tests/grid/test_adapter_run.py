@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,24 @@ def test_narrowing_to_a_task_keeps_the_adapter(toy, tmp_path):
         (needed,) = needed_adapters(plan_grid(some, data), data, root, resolve=True)
         names.add(needed.adapter.name)
     assert len(names) == 1
+
+
+def test_the_table_shows_what_fine_tuning_gained_over_what(tuned, mmsoc, capsys):
+    root, _, _ = tuned
+    assert mmsoc("table", f"{root}/runs/tuned-1", "--format", "markdown") == 0
+    shown = capsys.readouterr().out.partition("What fine-tuning gained")[2]
+    assert "| tiny | finetuned over majority |" in shown
+    assert "| tiny | finetuned over zero\\_shot |" in shown
+    compared = json.loads((root / "runs/tuned-1/comparisons.json").read_text())
+    assert {(one["cell"]["task"], one["over"]["model"], one["over"]["setting"]) for one in compared} == {
+        (task, *other) for task in ("humor", "sarcasm") for other in (("majority", "zero_shot"), ("tiny", "zero_shot"))
+    }
+    assert all(one["gain"] == one["value"] - one["other"] for one in compared if one["gain"] is not None)
+
+
+def test_an_audit_finds_a_gain_that_the_predictions_do_not_give(tuned, mmsoc, tmp_path, capsys):
+    shutil.copytree(tuned[0], tmp_path / "out")
+    file = tmp_path / "out" / "runs" / "tuned-1" / "comparisons.json"
+    file.write_text(file.read_text().replace('"p_value": 1', '"p_value": 0', 1))
+    assert mmsoc("verify", f"{tmp_path}/out/runs/tuned-1") == 1
+    assert "comparisons.json: does not say what its cells gained" in capsys.readouterr().err

@@ -35,6 +35,7 @@ class Job:
         self.done: set[str] = set()
         self.asked: list[list[str]] = []
         self.notes: list[str] = []
+        self.pauses: list[float] = []
 
     def stream(self, units: Sequence[Unit]) -> Iterator[Receipt | Deferred]:
         self.asked.append([unit.unit_id for unit in units])
@@ -48,7 +49,9 @@ class Job:
             raise error
 
     def run(self) -> list[str]:
-        found = stream_to_the_end("m", UNITS, self.stream, lambda: frozenset(self.done), self.notes.append)
+        found = stream_to_the_end(
+            "m", UNITS, self.stream, lambda: frozenset(self.done), self.notes.append, self.pauses.append
+        )
         return [receipt.unit_id for receipt in found]
 
 
@@ -65,7 +68,7 @@ def test_what_a_stall_leaves_over_is_streamed_again():
 def test_a_unit_whose_receipt_a_stall_swallowed_is_told_of_all_the_same():
     job = Job((0, STALL))
     durable = iter([frozenset[str](), frozenset({"u3"})])
-    found = list(stream_to_the_end("m", UNITS, job.stream, lambda: next(durable), job.notes.append))
+    found = list(stream_to_the_end("m", UNITS, job.stream, lambda: next(durable), job.notes.append, job.pauses.append))
     assert [(receipt.unit_id, receipt.elsewhere) for receipt in found[:2]] == [("u3", True), ("u0", False)]
     assert sorted(receipt.unit_id for receipt in found) == [unit.unit_id for unit in UNITS]
 
@@ -75,6 +78,12 @@ def test_stalls_without_progress_are_bounded():
     with pytest.raises(StreamStalledError, match="nothing became durable over 8 stalls"):
         job.run()
     assert len(job.asked) == MAX_STALLS + 1
+
+
+def test_each_stall_without_progress_is_followed_by_a_longer_pause():
+    job = Job((0, STALL), (0, STALL), (0, STALL), (2, STALL), (0, STALL))
+    job.run()
+    assert job.pauses == [0.5, 1, 2, 0.5, 1]
 
 
 def test_progress_starts_the_count_of_stalls_again():

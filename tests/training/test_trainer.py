@@ -5,39 +5,18 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from toy_job import toy_job
 
-from mmsoc_ray.config import Recipe
 from mmsoc_ray.config.recipe import Validation
-from mmsoc_ray.data import LocalStorage, open_storage, read_manifest
+from mmsoc_ray.data import LocalStorage
 from mmsoc_ray.errors import ConfigurationError, TrainingError
-from mmsoc_ray.models.digests import model_digest
-from mmsoc_ray.models.entry import ModelEntry
-from mmsoc_ray.tasks import get_task
-from mmsoc_ray.training import TrainedTask, TrainingJob, fetch_adapter, list_adapters, train_adapter
+from mmsoc_ray.training import fetch_adapter, list_adapters, train_adapter
 from mmsoc_ray.training.adapters import LORA_WEIGHTS
-
-ASKED = {"toy_memes": ("humor", "sarcasm"), "toy_news": ("misinformation",)}
 
 
 @pytest.fixture
 def job(toy):
-    data = open_storage(toy.data)
-    entry = ModelEntry(
-        name="tiny", family="tiny", parameters_b=0, engine="transformers", checkpoint=str(toy.checkpoint),
-        sees_pictures=True, dtype="float32",
-    )  # fmt: skip
-    recipe = Recipe(
-        name="toy", rank=4, alpha=8.0, learning_rate=1e-2, epochs=2.0, batch=6, micro_batch=3, context_tokens=256,
-        checkpoint_every=2, threads=1, precision="float32",
-    )  # fmt: skip
-    return TrainingJob(
-        recipe=recipe,
-        entry=entry,
-        base_digest=model_digest(toy.checkpoint),
-        data_uri=data.uri,
-        splits={name: read_manifest(data, name, "train") for name in ASKED},
-        tasks={name: tuple(TrainedTask(get_task(task), max_new_tokens=3) for task in ASKED[name]) for name in ASKED},
-    )
+    return toy_job(toy.data, toy.checkpoint)
 
 
 @pytest.fixture

@@ -1,10 +1,16 @@
-"""Puts the faulty engine behind ``open_engine`` in every process that has this folder on its PYTHONPATH."""
+"""Puts the faulty engine behind ``open_engine`` in every process that has this folder on its PYTHONPATH.
+
+Where a folder steers the faulty engines, no other engine answers: the libraries of the engine transformers, which its
+actors import before they load anything and take six seconds of CPU, are then left out.
+"""
 
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 
 TARGET = "mmsoc_ray.engines"
+UNUSED = "mmsoc_ray.engines.transformers"
 
 
 class _Patched(importlib.abc.Loader):
@@ -23,6 +29,8 @@ class _Patched(importlib.abc.Loader):
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
+        if name == UNUSED and "MMSOC_TEST_FAULTS" in os.environ:
+            raise ModuleNotFoundError(f"{name} is not used beside the faulty engine", name=name)
         if name != TARGET:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
