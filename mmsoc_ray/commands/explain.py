@@ -15,7 +15,6 @@ from mmsoc_ray.commands.options import (
     LimitOption,
     OutputOption,
     ReuseOption,
-    RunIdOption,
     TasksOption,
     names,
     reuse_policy,
@@ -37,7 +36,9 @@ if TYPE_CHECKING:
 def explain(
     grid: GridArgument,
     output: OutputOption = "mmsoc-output",
-    run_id: RunIdOption = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Name of the run and of its file; by default explain-GRID.")
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option("--teacher", help="Model that is asked; by default the only one that is no baseline.")
     ] = None,
