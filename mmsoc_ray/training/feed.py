@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,34 +165,30 @@ def _streamed(plan: FeedPlan, portions: list[Portion], rank: int, workers: int) 
     context.target_max_block_size = _BLOCK_BYTES
     context.enable_progress_bars = context.print_on_execution_start = False
     tables: Any = dataset.iter_batches(prefetch_batches=1, batch_size=None, batch_format="pyarrow")
-    for table in tables:
-        for row in table.to_pylist():
-            yield _from_row(row)
+    yield from _joined(row for table in tables for row in table.to_pylist())
 
 
 def _make_rows(plan: FeedPlan, rank: int, workers: int, batch: Mapping[str, Any]) -> Iterator[dict[str, list[Any]]]:
     (portion,) = (Portion(**{name: int(column[0]) for name, column in batch.items()}),)
     for made in make_steps(plan, portion, rank, workers):
-        yield {name: [value] for name, value in _to_row(made).items()}
+        for row in _rows(made):
+            yield {name: [value] for name, value in row.items()}
 
 
-def _to_row(batch: StepBatch) -> dict[str, Any]:
-    """Return a batch as a row of plain values; its tensors as safetensors, each by its pass and name."""
-    tensors = {
-        f"{number}/{name}": tensor.contiguous()
-        for number, inputs in enumerate(batch.micro_batches)
-        for name, tensor in inputs.items()
-    }
-    row = {name: getattr(batch, name) for name in ("step", "epoch", "samples", "answer_tokens")}
-    return {**row, "left_out": json.dumps(batch.left_out), "tensors": save(tensors)}
+def _rows(batch: StepBatch) -> Iterator[dict[str, Any]]:
+    """Yield a row for each forward pass of a step, so that none is larger than what a model takes at a time."""
+    said = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    passes = said.pop("micro_batches") or [{}]
+    for left, inputs in zip(reversed(range(len(passes))), passes, strict=True):
+        tensors = {name: tensor.contiguous() for name, tensor in inputs.items()}
+        yield {"batch": json.dumps(said), "left": left, "tensors": save(tensors)}
 
 
-def _from_row(row: Mapping[str, Any]) -> StepBatch:
-    inputs: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
-    for path, tensor in load(row["tensors"]).items():
-        number, _, name = path.partition("/")
-        inputs[int(number)][name] = tensor
-    micro_batches = [inputs[number] for number in sorted(inputs)]
-    return StepBatch(
-        row["step"], row["epoch"], micro_batches, row["samples"], row["answer_tokens"], json.loads(row["left_out"])
-    )
+def _joined(rows: Iterable[Mapping[str, Any]]) -> Iterator[StepBatch]:
+    passes: list[dict[str, torch.Tensor]] = []
+    for row in rows:
+        inputs = load(row["tensors"])
+        passes += [inputs] if inputs else []
+        if row["left"] == 0:
+            yield StepBatch(micro_batches=passes, **json.loads(row["batch"]))
+            passes = []
