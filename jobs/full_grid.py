@@ -3,8 +3,8 @@
     python jobs/full_grid.py
     ray job submit --working-dir . -- python jobs/full_grid.py GRID --output s3://BUCKET/PREFIX --run-id NAME
 
-Without a grid it runs the demo. The same command again resumes a run, or says that nothing is left to do. The options
-are those of ``mmsoc run``.
+Without a grid it runs the demo. The same command again resumes a run, or says that nothing is left to do. The adapters
+that fine-tuned settings lack are trained first with ``--with-training``. The options are those of ``mmsoc run``.
 """
 
 from __future__ import annotations

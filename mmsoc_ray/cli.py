@@ -15,21 +15,38 @@ import typer
 from rich.console import Console
 
 from mmsoc_ray.commands import runs
+from mmsoc_ray.commands.adapters import adapters_app
 from mmsoc_ray.commands.agree import agree
 from mmsoc_ray.commands.data import data_app
 from mmsoc_ray.commands.datasets import datasets_app
+from mmsoc_ray.commands.explain import explain
 from mmsoc_ray.commands.models import models_app
-from mmsoc_ray.commands.options import AddressOption, EndpointOption, OutputOption, ReuseOption, RunArgument, split_run
+from mmsoc_ray.commands.options import (
+    AddressOption,
+    DataOption,
+    EndpointOption,
+    GridArgument,
+    LimitOption,
+    ModelsOption,
+    OutputOption,
+    ReuseOption,
+    RunArgument,
+    RunIdOption,
+    TasksOption,
+    names,
+    reuse_policy,
+    split_run,
+)
 from mmsoc_ray.commands.stats import stats
 from mmsoc_ray.commands.tasks import tasks_app
-from mmsoc_ray.errors import ConfigurationError, StorageError
+from mmsoc_ray.errors import ConfigurationError, StorageError, TrainingError
 from mmsoc_ray.interrupts import INTERRUPTED, terminate_as_interrupt, terminated_by_ray
 from mmsoc_ray.invocation import program_name, refuse_vanishing, resume_command
 from mmsoc_ray.patience import expect_first_contact
 
 if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
-    from mmsoc_ray.grid import GridPlan, ReusePolicy
+    from mmsoc_ray.grid import GridPlan
 
 DEFAULT_OUTPUT = "mmsoc-output"
 USAGE_ERROR: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
@@ -41,15 +58,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-GridArgument = Annotated[Path, typer.Argument(help="Grid file (YAML).", metavar="GRID")]
-ModelsOption = Annotated[str | None, typer.Option("--models", help="Only these models, separated by commas.")]
-TasksOption = Annotated[str | None, typer.Option("--tasks", help="Only these tasks, separated by commas.")]
-DataOption = Annotated[
-    str | None, typer.Option("--data", help="Prepared data: a folder or s3://BUCKET/PREFIX, instead of the grid's.")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N posts of each dataset.")]
-RunIdOption = Annotated[str | None, typer.Option("--run-id", help="Name of the run; by default that of the grid.")]
 
 
 class TableFormat(StrEnum):
@@ -77,12 +85,16 @@ def plan(
 ) -> None:
     """Print cells, posts, requests and resources of a grid, and what it will take; spends nothing."""
     from mmsoc_ray.data import open_storage
+    from mmsoc_ray.grid.adapters import needed_adapters, summary, with_adapters
     from mmsoc_ray.grid.forecast import forecast
     from mmsoc_ray.grid.forecast_table import cell_content, forecast_content, forecast_tables
-    from mmsoc_ray.grid.plan_table import needs, plan_table, remarks
+    from mmsoc_ray.grid.plan_table import adapters_table, needs, plan_table, remarks
 
     planned, posts = _plan(grid, models, tasks, limit, data)
-    expected = forecast(planned, posts, open_storage(output), _policy(reuse), lambda text: typer.echo(text, err=True))
+    root = open_storage(output)
+    adapters = needed_adapters(planned, posts, root, resolve=False)
+    planned = with_adapters(planned, adapters)
+    expected = forecast(planned, posts, root, reuse_policy(reuse), lambda text: typer.echo(text, err=True))
     if as_json:
         questions = [(model, question) for model in planned.models for question in model.questions]
         listed = [
@@ -91,14 +103,16 @@ def plan(
             | cell_content(model, question, expected, gpu_hour=gpu_hour)
             for model, question in questions
         ]
-        requests = {model.entry.name: model.requests for model in planned.models}
-        resources = {model.entry.name: model.resources.model_dump() for model in planned.models}
+        requests = {model.key: model.requests for model in planned.models}
+        resources = {model.key: model.resources.model_dump() for model in planned.models}
         content: dict[str, Any] = {"grid": planned.grid.name, "limit": limit, "requests": requests}
-        content |= {"resources": resources, "needs": {model.entry.name: needs(model) for model in planned.models}}
-        content |= {"remarks": remarks(planned), "cells": listed}
+        content |= {"resources": resources, "needs": {model.key: needs(model) for model in planned.models}}
+        content |= {"remarks": remarks(planned), "adapters": summary(adapters), "cells": listed}
         content |= {"estimate": forecast_content(planned, expected, gpu_hour=gpu_hour)}
         typer.echo(json.dumps(content, indent=1))
     else:
+        if adapters:
+            Console().print(adapters_table(adapters), "")
         Console().print(
             plan_table(planned), "", forecast_tables(planned, expected, gpu_hour=gpu_hour, cells=cells), sep="\n"
         )
@@ -116,16 +130,23 @@ def run(
     s3_endpoint: EndpointOption = None,
     address: AddressOption = None,
     reuse: ReuseOption = "same_version",
+    with_training: Annotated[
+        bool, typer.Option("--with-training", help="First train the adapters that fine-tuned settings lack.")
+    ] = False,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
+    from mmsoc_ray.commands.training import trainer
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.grid import RunProgress, execute, open_run
+    from mmsoc_ray.grid.adapters import settle_adapters
 
-    policy = _policy(reuse)
+    policy = reuse_policy(reuse)
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase, address)
+        train = trainer(root, progress.note, address=address) if with_training else None
+        planned = settle_adapters(planned, posts, root, train)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()
         try:
@@ -161,12 +182,13 @@ def table(
     _show_table(root, run_id, form, svg)
 
 
-for command in (runs.aggregate, runs.verify, runs.gc, stats, agree):
+for command in (explain, runs.aggregate, runs.verify, runs.gc, stats, agree):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(datasets_app, name="datasets")
+app.add_typer(adapters_app, name="adapters")
 
 
 def _plan(
@@ -178,38 +200,13 @@ def _plan(
     phase: Callable[[str], None] = lambda text: typer.echo(text, err=True),
     address: str | None = None,
 ) -> tuple[GridPlan, Storage]:
-    from mmsoc_ray.commands.preparing import prepare_missing
+    from mmsoc_ray.commands.preparing import open_posts
     from mmsoc_ray.config import load_grid, narrow
-    from mmsoc_ray.data import open_storage
-    from mmsoc_ray.data.demo_shards import cached_demo
     from mmsoc_ray.grid import plan_grid
 
-    loaded = narrow(load_grid(grid), models=_names(models), tasks=_names(tasks))
-    where = data or loaded.data
-    if where == "demo":
-        posts = cached_demo(phase)
-    else:
-        refuse_vanishing("--data" if data else f"{grid}: data", where)
-        posts = open_storage(where)
-        prepare_missing(loaded, posts, phase, address=address)
+    loaded = narrow(load_grid(grid), models=names(models), tasks=names(tasks))
+    posts = open_posts(loaded, grid, data, phase, address=address)
     return plan_grid(loaded, posts, limit=limit), posts
-
-
-def _policy(reuse: str) -> ReusePolicy:
-    from mmsoc_ray.grid import ReusePolicy
-
-    if reuse not in list(ReusePolicy):
-        raise ConfigurationError(f"--reuse {reuse!r}: allowed are {', '.join(ReusePolicy)}.")
-    return ReusePolicy(reuse)
-
-
-def _names(option: str | None) -> tuple[str, ...] | None:
-    if option is None:
-        return None
-    names = tuple(name.strip() for name in option.split(",") if name.strip())
-    if not names:
-        raise ConfigurationError("--models and --tasks take names separated by commas, for example humor,sarcasm.")
-    return names
 
 
 def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None) -> None:
@@ -218,7 +215,7 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
     from mmsoc_ray.results.render import render_table, save_svg
 
     found = stored.read_run(root_uri, run_id)
-    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete}
+    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete, "comparisons": found.comparisons}
     if svg is not None:
         save_svg(found.rows, svg, title=f"mmsoc table {run_id}", **extra)
     if form is TableFormat.table:
@@ -243,9 +240,9 @@ def main(arguments: list[str] | None = None, *, command: str | None = None) -> N
     expect_first_contact()
     try:
         status = app([command, *arguments] if command else arguments, prog_name=program, standalone_mode=False) or 0
-    except (ConfigurationError, StorageError) as error:
+    except (ConfigurationError, StorageError, TrainingError) as error:
         typer.echo(f"error: {error}", err=True)
-        status = 2
+        status = 1 if isinstance(error, TrainingError) else 2
     except typer.Exit as stop:
         status = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -17,6 +17,10 @@ class StorageError(OSError):
     """A storage server refused a request or cannot be reached; the message names bucket and key, cause and remedy."""
 
 
+class TrainingError(RuntimeError):
+    """A training cannot go on; the message says why, what to change, and which checkpoint is kept."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "") -> ConfigurationError:
     """Return the error for a name that is not known, with the nearest known one and all that are allowed.
 

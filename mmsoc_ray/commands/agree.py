@@ -113,6 +113,8 @@ def _of_runs(
         def find_referee(differing: Collection[Identity], names: tuple[str, str] = names) -> Referee:
             if grid is None:
                 return Referee(None, NO_GRID)
+            if "@" in names[0]:
+                return Referee(None, "an adapter is merged into its checkpoint")
             return _referee(grid, data, names[0], (one.digest(names[0]), other.digest(names[1])), differing)
 
         found.append(compare_runs(one, other, names, find_referee))
@@ -124,8 +126,8 @@ def _pairs(option: str | None, one: FinishedRun, other: FinishedRun) -> list[tup
     if option is not None:
         named = (name.partition("=") for name in option.split(",") if name.strip())
         return [(left.strip(), right.strip() or left.strip()) for left, _, right in named]
-    there = {model.name for model in other.record.models}
-    pairs = [(model.name, model.name) for model in one.record.models if model.name in there]
+    there = {model.key for model in other.record.models}
+    pairs = [(model.key, model.key) for model in one.record.models if model.key in there]
     if not pairs:
         raise ConfigurationError("The runs have no model in common: name two with --models A=B.")
     return pairs
@@ -162,6 +164,7 @@ def _plan(
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.data.demo_shards import cached_demo
     from mmsoc_ray.grid import plan_grid
+    from mmsoc_ray.grid.plan import without_adapters
 
     names = None if models is None or checkpoint is not None else tuple(name.strip() for name in models.split(","))
     loaded = narrow(load_grid(grid), models=names)
@@ -170,7 +173,7 @@ def _plan(
         loaded = loaded.model_copy(update={"models": own})
     where = data or loaded.data
     posts = cached_demo(lambda text: typer.echo(text, err=True)) if where == "demo" else open_storage(where)
-    plan = plan_grid(loaded, posts, limit=limit)
+    plan = without_adapters(plan_grid(loaded, posts, limit=limit))
     if dtype is not None:
         kept = [model for model in plan.models if model.entry.loads_weights]
         if not kept:

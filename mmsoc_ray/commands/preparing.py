@@ -5,18 +5,44 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
 from mmsoc_ray.config import Grid
 from mmsoc_ray.config.mapping import SourceMapping
 from mmsoc_ray.data import Storage, open_storage, read_manifest
+from mmsoc_ray.data.demo_shards import cached_demo
 from mmsoc_ray.data.sources import Prepared, fetch_from_hub, prepare_source
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.invocation import refuse_vanishing
 
 RECORD = "prepared.json"
 """File beside the splits that says by which mapping and from which source they were prepared; written last."""
+
+
+def open_posts(
+    grid: Grid, file: Path, data: str | None, phase: Callable[[str], None], *, address: str | None = None
+) -> Storage:
+    """Return the data of a grid; the demo's is built, and what its mappings describe prepared, where it is not there.
+
+    Args:
+        grid: The grid.
+        file: Its file.
+        data: Root of the datasets, instead of the grid's.
+        phase: Is told what takes its time.
+        address: Ray cluster to join.
+
+    Raises:
+        ConfigurationError: As ``prepare_missing``, and where the folder would vanish with a submitted job.
+    """
+    where = data or grid.data
+    if where == "demo":
+        return cached_demo(phase)
+    refuse_vanishing("--data" if data else f"{file}: data", where)
+    posts = open_storage(where)
+    prepare_missing(grid, posts, phase, address=address)
+    return posts
 
 
 def prepare_missing(grid: Grid, data: Storage, phase: Callable[[str], None], *, address: str | None = None) -> None:

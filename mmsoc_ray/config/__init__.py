@@ -10,6 +10,7 @@ from mmsoc_ray.config.grid import (
     load_grid,
     narrow,
 )
+from mmsoc_ray.config.recipe import Optimizer, Recipe, Validation, load_recipe
 from mmsoc_ray.config.task_file import LabelChoice, TaskFile, load_task_file
 
 __all__ = [
@@ -18,10 +19,14 @@ __all__ = [
     "Grid",
     "LabelChoice",
     "ModelChoice",
+    "Optimizer",
+    "Recipe",
     "Resources",
     "TaskChoice",
     "TaskFile",
+    "Validation",
     "load_grid",
+    "load_recipe",
     "load_task_file",
     "narrow",
 ]

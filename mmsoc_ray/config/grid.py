@@ -5,20 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
+from mmsoc_ray.config.grid_training import UNTRAINABLE, FinetunedSetting, Recipes, training_problems
 from mmsoc_ray.config.located_yaml import Location, load_located
 from mmsoc_ray.config.mapping import SourceMapping, mapping_problems
+from mmsoc_ray.config.names import Name
+from mmsoc_ray.config.recipe import Recipe
 from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import answerable, can_answer, get_model, model_names
 from mmsoc_ray.models.entry import EngineName
-from mmsoc_ray.tasks import TASKS, ParsePolicy, Task, check_setting
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-"""Names become parts of file paths: letters, digits, dot, hyphen and underscore."""
+from mmsoc_ray.tasks import TASKS, ParsePolicy, Task, check_setting, is_finetuned
 
 
 class _Strict(BaseModel):
@@ -138,6 +138,7 @@ class ModelChoice(_Strict):
         endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).
         vllm: What the engine ``vllm`` may take.
+        training: Recipes of its fine-tuned settings, where they are not the grid's.
     """
 
     settings: tuple[str, ...] | None = Field(default=None, min_length=1)
@@ -154,6 +155,7 @@ class ModelChoice(_Strict):
     endpoint: EndpointChoice | None = None
     decoding: DecodingChoice | None = None
     vllm: VllmChoice | None = None
+    training: dict[FinetunedSetting, str] | None = Field(default=None, min_length=1)
 
 
 class Defaults(_Strict):
@@ -191,6 +193,7 @@ class Grid(_Strict):
         defaults: What holds where nothing else is said.
         weights: Folder or ``s3://`` prefix with the pulled weights (``mmsoc models pull``) of the registry's models.
         bertscore: Encoder of ``bertscore_f1``; without it free text has no such metric.
+        training: For each fine-tuned setting the file of its recipe. A relative path is taken from the grid's folder.
         notes: Lines shown beneath the results table.
         seed: Seed of the ``random`` baseline and of the choice of few-shot examples.
     """
@@ -203,9 +206,12 @@ class Grid(_Strict):
     defaults: Defaults = Defaults()
     weights: str | None = Field(default=None, min_length=1)
     bertscore: BertScoreChoice | None = None
+    training: dict[FinetunedSetting, str] = {}
     notes: tuple[str, ...] = ()
     seed: int = 0
     _own_tasks: dict[str, TaskFile] = PrivateAttr(default_factory=dict)
+    _recipes: Recipes = PrivateAttr(default_factory=dict)
+    _whole: Grid | None = PrivateAttr(default=None)
 
     @property
     def own_tasks(self) -> dict[str, TaskFile]:
@@ -219,6 +225,20 @@ class Grid(_Strict):
     def parse_policy(self, task: str) -> ParsePolicy:
         """Return how tolerantly the answers to one of its tasks are read."""
         return self.tasks[task].parse_policy or self.defaults.parse_policy
+
+    def recipe(self, model: str, setting: str) -> Recipe:
+        """Return the recipe by which a model is fine-tuned for a setting.
+
+        Raises:
+            KeyError: The grid names none.
+        """
+        own = self._recipes.get((model, setting))
+        return own or self._recipes[None, setting]
+
+    @property
+    def whole(self) -> Grid:
+        """The grid before it was narrowed: what a recipe without tasks learns does not depend on what is asked now."""
+        return self._whole or self
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -284,7 +304,10 @@ def narrow(grid: Grid, *, models: tuple[str, ...] | None = None, tasks: tuple[st
         kept_models[name] = choice
     if not kept_models:
         raise ConfigurationError("--models and --tasks leave nothing of the grid: no model answers a chosen task.")
-    return grid.model_copy(update={"models": kept_models, "tasks": kept_tasks})
+    narrowed = grid.model_copy(update={"models": kept_models, "tasks": kept_tasks})
+    if narrowed != grid:
+        narrowed._whole = grid.whole
+    return narrowed
 
 
 def _problems(grid: Grid, folder: Path) -> Iterator[tuple[Location, str]]:
@@ -299,6 +322,7 @@ def _problems(grid: Grid, folder: Path) -> Iterator[tuple[Location, str]]:
         yield from _task_problems(grid, task, choice)
     for model, model_choice in grid.models.items():
         yield from _model_problems(grid, model, model_choice)
+    yield from training_problems(grid, folder, grid._recipes)
 
 
 def _dataset_problems(grid: Grid, name: str, choice: DatasetChoice, folder: Path) -> Iterator[tuple[Location, str]]:
@@ -361,10 +385,14 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
     if choice.endpoint is not None and engine != "endpoint":
         yield (*location, "endpoint"), f"{name} answers with the engine {engine}. Set engine: endpoint, or remove it."
+    if choice.training is not None and engine in UNTRAINABLE:
+        yield (*location, "training"), f"{name} {UNTRAINABLE[engine]}. Remove the field."
     for setting in choice.settings or ():
         problem = next(_setting_problem((*location, "settings"), setting), None)
         if problem is not None:
             yield problem
+        elif is_finetuned(setting) and engine in UNTRAINABLE:
+            yield (*location, "settings"), f"{name} {UNTRAINABLE[engine]}: it cannot be fine-tuned. Remove {setting}."
         elif known is not None and not can_answer(known, setting):
             allowed = ", ".join(answerable(known))
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."

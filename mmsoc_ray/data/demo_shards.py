@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mmsoc_ray.data.demo import DEMO_DATASETS, DEMO_LICENCE, DEMO_SPLITS, demo_explanations, demo_posts
+from mmsoc_ray.data.explanations import EXPLANATIONS_FILE, explanations_content
 from mmsoc_ray.data.shards import split_folder, write_split
 from mmsoc_ray.data.storage import Storage, open_storage
 from mmsoc_ray.models.cache import cache_folder
@@ -48,19 +45,14 @@ def write_demo(data: Storage) -> None:
                 source="drawn and written by mmsoc_ray for its demo; not MM-Soc",
                 posts_per_unit=POSTS_PER_UNIT,
             )
-            data.write(f"{split_folder(dataset, split)}/explanations.parquet", _explanations(dataset, split))
+            data.write(f"{split_folder(dataset, split)}/{EXPLANATIONS_FILE}", _explanations(dataset, split))
     data.write(_DONE, b"The demo data of mmsoc_ray, written last: all splits beside this file are whole.\n")
 
 
 def _explanations(dataset: str, split: str) -> bytes:
-    rows = [
-        {"post_key": e.post_key, "task": e.task, "explanation": e.explanation, "source": e.source}
-        for e in demo_explanations(dataset, split)
-    ]
-    columns = [(name, pa.string()) for name in ("post_key", "task", "explanation", "source")]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), buffer, compression="zstd")
-    return buffer.getvalue()
+    return explanations_content(
+        (e.post_key, e.task, e.explanation, e.source) for e in demo_explanations(dataset, split)
+    )
 
 
 def _recipe_digest() -> str:

@@ -40,6 +40,7 @@ def open_engine(
     *,
     threads: int | None = None,
     device: str | None = None,
+    adapters: Mapping[str, Path] | None = None,
     fit: BaselineFit | None = None,
     answers: Mapping[str, Mapping[str, str]] | None = None,
     kinds: Mapping[str, str] = BUILT_IN_KINDS,
@@ -52,6 +53,7 @@ def open_engine(
         checkpoint: Folder of the weights; None for a baseline.
         threads: CPU threads of the engines transformers and vllm.
         device: Device of the transformers engine; None takes the first GPU, or the CPU.
+        adapters: Folders of adapters by name, for the engines transformers and vllm; ``Request.adapter`` chooses.
         fit: What a baseline was fitted on.
         answers: For a baseline: classification task to label to answer word.
         kinds: For a baseline: task to its kind.
@@ -66,10 +68,10 @@ def open_engine(
         if entry.engine == "vllm":
             from mmsoc_ray.engines.vllm import VllmEngine
 
-            return VllmEngine(checkpoint, entry, threads=threads)
+            return VllmEngine(checkpoint, entry, threads=threads, adapters=adapters)
         from mmsoc_ray.engines.transformers import TransformersEngine
 
-        return TransformersEngine(checkpoint, entry, threads=threads, device=device)
+        return TransformersEngine(checkpoint, entry, threads=threads, device=device, adapters=adapters)
     if entry.engine == "baseline":
         if fit is None or answers is None:
             raise ConfigurationError(f"model {entry.name!r}: a baseline needs a fit and the answer words of its tasks")
@@ -77,7 +79,7 @@ def open_engine(
             return MajorityEngine(fit, answers, kinds)
         if entry.name == "random":
             return RandomEngine(fit, answers, seed, kinds)
-        raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority and random")
+        raise ConfigurationError(f"unknown baseline {entry.name!r}: the baselines are majority, random, tfidf_logreg")
     if entry.engine == "endpoint":
         from mmsoc_ray.engines.endpoint import EndpointEngine
 

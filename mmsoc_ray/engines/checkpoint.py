@@ -104,21 +104,24 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         folder: The checkpoint.
         entry: Says whether pictures are shown and how a prompt is framed.
         dtype: Of the weights.
-        device: Where the model goes.
+        device: Where the model goes; ``meta`` is nowhere: the model has shapes and no weights, and only reads prompts.
 
     Raises:
         ConfigurationError: The folder is missing or has no safetensors, or sees no pictures although the entry says
             so, or its frame cannot be used.
     """
     config, tokenizer, processor, where = load_readers(folder, entry)
-    if not any(folder.glob("*.safetensors")):
+    if device.type != "meta" and not any(folder.glob("*.safetensors")):
         raise ConfigurationError(
             f"{where}: no *.safetensors there; pickled weights are not loaded, convert them with "
             "save_pretrained(..., safe_serialization=True)"
         )
     auto = _library.AutoModelForCausalLM if processor is None else _library.AutoModelForImageTextToText
     _library.utils.logging.disable_progress_bar()
-    model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **_LOCAL).to(device).eval()
+    if device.type == "meta":
+        model = _without_weights(auto, folder, config, dtype)
+    else:
+        model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **_LOCAL).to(device).eval()
     wrapper = frame_of(entry, tokenizer, processor, where)
     needs_picture = inspect.signature(model.generate).parameters.get("pixel_values") is not None
     text_model = model.language_model if needs_picture else model
@@ -146,6 +149,14 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         shares_prefixes=entry.decoding.is_greedy and not needs_picture and can_share(model),
         image_token_id=getattr(config, "image_token_id", None),
     )
+
+
+def _without_weights(auto: Any, folder: Path, config: Any, dtype: torch.dtype) -> Any:
+    with torch.device("meta"):
+        model = auto.from_config(config, dtype=dtype).eval()
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = _library.GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return model
 
 
 def load_wrapper(folder: Path, entry: ModelEntry) -> PromptWrapper:
@@ -201,6 +212,13 @@ def end_token_ids(generations: Sequence[Any], tokenizer: Any, wrapper: PromptWra
     listed = [token for tokens in own for token in (tokens if isinstance(tokens, list) else [tokens])]
     candidates = [*listed, tokenizer.eos_token_id, wrapper.end_of_turn_id()]
     return frozenset(token for token in candidates if token is not None)
+
+
+def answer_end(tokenizer: Any, wrapper: PromptWrapper) -> int | None:
+    """Return the token with which a model of this frame ends its answer; None where the checkpoint has none."""
+    turn = wrapper.end_of_turn_id()
+    end: int | None = tokenizer.eos_token_id if turn is None else turn
+    return end
 
 
 def read_answer(tokenizer: Any, end_token_ids: frozenset[int], tokens: Sequence[int]) -> tuple[str, int, bool]:

@@ -27,6 +27,7 @@ class EncodedRequest:
         picture_features: For each picture in order, shape (picture tokens, hidden), where they are encoded already.
         label_tokens: Label to the tokens of its answer word, where labels are scored.
         examples: What tells its example pictures from those of other requests; empty where it shows none.
+        adapter: Name of the adapter that answers; empty for the base model.
     """
 
     post_index: int
@@ -37,6 +38,7 @@ class EncodedRequest:
     picture_features: tuple[torch.Tensor, ...]
     label_tokens: Mapping[str, tuple[int, ...]] | None = None
     examples: tuple[int, ...] = ()
+    adapter: str = ""
 
     @property
     def token_ids(self) -> list[int]:
@@ -55,10 +57,13 @@ class EncodedRequest:
         return not self.picture_inputs and self.token_inputs.keys() == {"input_ids", "attention_mask"}
 
     @property
-    def shapes(self) -> tuple[Any, ...]:
-        """Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some."""
+    def kind(self) -> tuple[Any, ...]:
+        """What requests have in common that can be computed together: who answers, and the shapes of their pictures.
+
+        Pictures of equal shapes can be stacked for every architecture, those of unequal shapes only for some.
+        """
         inputs = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(self.picture_inputs.items()))
-        return inputs, tuple(tuple(features.shape) for features in self.picture_features)
+        return self.adapter, inputs, tuple(tuple(features.shape) for features in self.picture_features)
 
     def size(self, *, own_limit: bool) -> BatchSize:
         """Return what the request takes in a batch.
@@ -66,7 +71,7 @@ class EncodedRequest:
         Args:
             own_limit: Whether requests with other limits of their answers can share its batch.
         """
-        group = self.shapes if own_limit else (self.max_new_tokens, self.shapes)
+        group = self.kind if own_limit else (self.max_new_tokens, self.kind)
         return BatchSize(group, self.prompt_tokens, self.max_new_tokens)
 
 

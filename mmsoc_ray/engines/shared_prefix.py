@@ -43,9 +43,9 @@ def find_families(
 ) -> tuple[list[Family], list[EncodedRequest]]:
     """Split requests into families and those that share nothing worth a pass of its own.
 
-    Requests that show the picture and those that do not are kept apart, and a picture has to lie in the prefix or
-    behind it as a whole. Within that, a post's requests, or those of all posts with the same example pictures, fall
-    into the families that save most tokens.
+    Requests of different adapters, and those that show the picture and those that do not, are kept apart, and a picture
+    has to lie in the prefix or behind it as a whole. Within that, a post's requests, or those of all posts with the
+    same example pictures, fall into the families that save most tokens.
 
     Args:
         requests: Of any number of posts, in order.
@@ -53,7 +53,7 @@ def find_families(
     """
     groups: dict[Any, list[EncodedRequest]] = {}
     for request in requests:
-        groups.setdefault((request.examples or request.post_index, request.shapes), []).append(request)
+        groups.setdefault((request.examples or request.post_index, request.kind), []).append(request)
     families: list[Family] = []
     alone: list[EncodedRequest] = []
     for members in groups.values():

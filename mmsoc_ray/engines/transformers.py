@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 import transformers
 
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype, recover_or_exit
+from mmsoc_ray.engines.adapters import AdapterSwitch
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
-from mmsoc_ray.engines.checkpoint import Checkpoint, load_checkpoint, read_answer
+from mmsoc_ray.engines.checkpoint import Checkpoint, answer_end, load_checkpoint, read_answer
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
@@ -42,7 +43,8 @@ class TransformersEngine:
     picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
     (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Such requests are continued
     together, whatever the limits of their answers (``greedy``). Other architectures get pixels and prompt whole with
-    every request, and the library's ``generate``.
+    every request, and the library's ``generate``. Requests of one adapter are computed together, apart from those of
+    others and of the base model; pictures are encoded once for all whose adapters leave their features as they are.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -58,39 +60,47 @@ class TransformersEngine:
 
     def __init__(
         self,
-        checkpoint: Path,
+        checkpoint: Path | Checkpoint,
         entry: ModelEntry,
         *,
         threads: int | None = None,
         device: str | torch.device | None = None,
+        adapters: Mapping[str, Path] | None = None,
         alone: bool = False,
     ) -> None:
         """Load the checkpoint.
 
         Args:
-            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights.
+            checkpoint: Folder with a configuration, a tokenizer (and a processor) and safetensors weights; or a
+                checkpoint that is loaded already, on ``device`` and in the entry's dtype.
             entry: The registry's entry: dtype, prompt template, whether it sees pictures, bound on a batch.
             threads: CPU threads of torch in this process; None leaves torch's choice.
             device: For example ``cuda:0``; None takes the first GPU, or the CPU.
+            adapters: Folders of low-rank adapters by name; ``Request.adapter`` chooses.
             alone: Compute each request by itself, as the library alone would: no batch, nothing shared.
 
         Raises:
             ConfigurationError: The folder is not there, has no safetensors, sees no pictures although the entry says
-                so, or its chat template cannot frame a prompt.
+                so, or its chat template cannot frame a prompt; or an adapter does not fit.
         """
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = choose_device(device)
         self._dtype = choose_dtype(entry.dtype, self._device)
         self._entry = entry
-        self._loaded: Checkpoint = load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        self._loaded: Checkpoint = (
+            checkpoint
+            if isinstance(checkpoint, Checkpoint)
+            else load_checkpoint(checkpoint, entry, DTYPES[self._dtype], self._device)
+        )
         if alone:
             self._entry = dataclasses.replace(entry, batch_tokens=1)
             self._loaded.shares_prefixes = self._loaded.takes_encoded_pictures = False
         if self._loaded.shares_prefixes:
             group_queries(self._loaded.model)
         self._reader = RequestReader(self._loaded, entry.name)
-        self._pictures = PictureEncoder(self._loaded, self._to_device, recover_or_exit)
+        self._adapters = AdapterSwitch(self._loaded.model, adapters or {}, device=str(self._device))
+        self._encoders: dict[str, PictureEncoder] = {}
         self._decoder = GreedyDecoder(self._loaded.model, self._loaded.end_token_ids)
         self._labels = LabelScorer(self._loaded)
 
@@ -118,7 +128,7 @@ class TransformersEngine:
         yield from self._answer_whole(encoded)
 
     def _answer_families(self, families: Sequence[Family]) -> Iterator[Answer]:
-        sizes = [BatchSize(family.requests[0].shapes, family.prefix_tokens, 0) for family in families]
+        sizes = [BatchSize(family.requests[0].kind, family.prefix_tokens, 0) for family in families]
         for batch in pack(sizes, self._entry.batch_tokens):
             for answers in run_in_halves(
                 [families[position] for position in batch],
@@ -148,6 +158,7 @@ class TransformersEngine:
             self._reader.begin_post()
             for request_index, request in enumerate(post.requests):
                 try:
+                    self._adapters.check(request.adapter)
                     tokens, pixels = self._reader.read(request, post.image)
                     labels = self._label_tokens(request, tokens)
                 except Exception as error:
@@ -155,9 +166,19 @@ class TransformersEngine:
                     yield post_index, request_index, error
                 else:
                     read.append(ReadRequest(post_index, request_index, request, post.image, tokens, pixels, labels))
-        for one, features in zip(read, self._pictures.encode(read), strict=True):
-            result = features if isinstance(features, Exception) else _encoded(one, features)
-            yield one.post_index, one.request_index, result
+        encoding = [self._adapters.for_pictures(one.request.adapter) for one in read]
+        for adapter in dict.fromkeys(encoding):
+            self._adapters.use(adapter)
+            together = [one for one, its in zip(read, encoding, strict=True) if its == adapter]
+            for one, features in zip(together, self._encoder(adapter).encode(together), strict=True):
+                result = features if isinstance(features, Exception) else _encoded(one, features)
+                yield one.post_index, one.request_index, result
+
+    def _encoder(self, adapter: str) -> PictureEncoder:
+        """Return what encodes pictures with an adapter, or with none: it remembers the examples' features."""
+        if adapter not in self._encoders:
+            self._encoders[adapter] = PictureEncoder(self._loaded, self._to_device, recover_or_exit)
+        return self._encoders[adapter]
 
     def _label_tokens(
         self, request: Request, token_inputs: dict[str, torch.Tensor]
@@ -172,6 +193,7 @@ class TransformersEngine:
     def _continue_prefixes(self, families: Sequence[Family]) -> list[list[Answer]]:
         """Compute the families' prefixes in one pass, then answer all requests from there; answers by family."""
         started = time.perf_counter()
+        self._adapters.use(families[0].requests[0].adapter)
         pad = self._loaded.pad_token_id
         prefixes = prefix_inputs(families, pad)
         shown = _encoded_pictures(family.requests[0].picture_features[: family.prefix_pictures] for family in families)
@@ -214,6 +236,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
         started = time.perf_counter()
+        self._adapters.use(requests[0].adapter)
         inputs: dict[str, Any] = self._to_device(stack(requests, self._loaded.pad_token_id))
         pictures = _encoded_pictures(request.picture_features for request in requests)
         if self._computes(requests[0]):
@@ -264,8 +287,7 @@ class TransformersEngine:
     def tokens_of(self, text: str, *, ended: bool) -> list[int]:
         """Return the tokens of an answer's text, with an end token behind them where it has ended."""
         tokens: list[int] = self._loaded.tokenizer.encode(text, add_special_tokens=False)
-        turn = self._loaded.wrapper.end_of_turn_id()
-        end = self._loaded.tokenizer.eos_token_id if turn is None else turn
+        end = answer_end(self._loaded.tokenizer, self._loaded.wrapper)
         return [*tokens, end] if ended and end is not None else tokens
 
     def spell(self, token: int) -> str:
@@ -292,6 +314,7 @@ class TransformersEngine:
         ((_, _, encoded),) = self._encode_posts(0, [post])
         if isinstance(encoded, Exception):
             raise encoded
+        self._adapters.use(encoded.adapter)
         inputs = {
             **self._to_device(stack([encoded], self._loaded.pad_token_id)),
             **_encoded_pictures([encoded.picture_features]),
@@ -317,6 +340,7 @@ def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...]) -> EncodedRe
         features,
         read.label_tokens,
         tuple(map(id, read.request.example_pictures)),
+        read.request.adapter,
     )
 
 

@@ -58,6 +58,11 @@ def vllm_version() -> str:
     return f"{version(_vllm_package())} ({packages}, pictures by {pictures_by()}, {own})"
 
 
+def tfidf_version() -> str:
+    """Return the version of the baseline ``tfidf_logreg``: raised with its definition, and scikit-learn's."""
+    return f"tfidf_logreg-1 (scikit-learn {version('scikit-learn')})"
+
+
 def _vllm_package() -> str:
     """Return under which name vLLM is installed: its build for CPUs has one of its own."""
     try:
@@ -74,6 +79,8 @@ def engine_version(entry: ModelEntry) -> str | None:
     cannot be told from a machine without the packages.
     """
     if entry.engine == "baseline":
+        if entry.name == "tfidf_logreg":
+            return tfidf_version()
         return {"majority": MajorityEngine.version, "random": RandomEngine.version}.get(entry.name)
     versions = {"transformers": transformers_version, "vllm": vllm_version}
     if entry.engine not in versions:

@@ -66,10 +66,11 @@ class PromptWrapper:
         Args:
             pieces: The prompt, cut where a picture stands.
         """
-        return self._frame([self._split(piece) for piece in pieces])
+        return self._frame([self.harmless(piece) for piece in pieces])
 
-    def _split(self, prompt: str) -> str:
-        return self._control_pattern.sub(_split_token, prompt)
+    def harmless(self, text: str) -> str:
+        """Return a text with a space in every control token that it spells."""
+        return self._control_pattern.sub(_split_token, text)
 
     def control_tokens(self, text: str) -> int:
         """Count the control tokens that the tokenizer reads in a wrapped prompt, a picture being one."""

@@ -20,7 +20,7 @@ from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.grid.seal import DIGESTED, content_digest, unreadable
 from mmsoc_ray.results.table import ResultRow
-from mmsoc_ray.tasks import ParsePolicy, Task, rounds
+from mmsoc_ray.tasks import ParsePolicy, Task, rounds, without_explanation
 
 if TYPE_CHECKING:
     from mmsoc_ray.results.cells import CellRows
@@ -96,6 +96,9 @@ def aggregate_cell(job: CellJob) -> CellResult:
     ``<metric>@round_<r>`` is that of each round from 0, and ``drift@round_<r>`` how far the answers have moved away
     from the reference since round 0.
 
+    In ``finetuned_explained`` what is scored is the answer alone, without the ``Explanation: ...`` part that the model
+    has learnt to give behind it (``tasks.without_explanation``); the predictions keep both.
+
     A cell without all its posts is written as ``incomplete`` with its counts and no metric, and so is one whose
     predictions cannot be read or scored (a damaged file, a reference outside the task's labels): the other cells of the
     run are aggregated all the same.
@@ -164,7 +167,8 @@ def _read_cell(root: Storage, job: CellJob) -> tuple[pa.Table, str | None]:
         except (OSError, pa.ArrowException) as error:
             problem = unreadable(root, path, error)
             continue
-        wanted = {"setting": cell.setting, "task": cell.task, "dataset": cell.dataset, "split": cell.split}
+        wanted = {"adapter": cell.adapter, "setting": cell.setting, "task": cell.task}
+        wanted |= {"dataset": cell.dataset, "split": cell.split}
         for column, value in wanted.items():
             table = table.filter(pc.equal(table.column(column), value))
         tables.append(table)
@@ -179,7 +183,8 @@ def _rows(job: CellJob, predictions: pa.Table, source_digest: str) -> tuple[Resu
     from mmsoc_ray.results.rounds import drifts
 
     identity, policy = job.cell.identity, job.policy
-    by_round = [_cell_rows(predictions, number) for number in range(rounds(job.cell.setting))]
+    setting = job.cell.setting
+    by_round = [cell_rows(predictions, setting, number) for number in range(rounds(setting))]
     # One identity for all rounds: their intervals come from the same resamples of posts, as they can be compared.
     encoder = job.bertscore.open() if job.bertscore is not None and job.task.kind == "free_text" else None
     scored = [score_cell(job.task, rows, identity=identity, policy=policy, bertscore=encoder) for rows in by_round]
@@ -214,12 +219,27 @@ def _rows(job: CellJob, predictions: pa.Table, source_digest: str) -> tuple[Resu
     )
 
 
-def _cell_rows(predictions: pa.Table, number: int) -> CellRows:
+def read_cell_rows(root: Storage, job: CellJob) -> CellRows:
+    """Return what a complete cell came to, as its scores are computed from it: of several rounds the last.
+
+    Raises:
+        ValueError: A file cannot be read any more.
+    """
+    predictions, problem = _read_cell(root, job)
+    if problem is not None:
+        raise ValueError(problem)
+    return cell_rows(predictions, job.cell.setting, rounds(job.cell.setting) - 1)
+
+
+def cell_rows(predictions: pa.Table, setting: str, number: int) -> CellRows:
+    """Return the predictions of one round of a cell as its scores are computed from them; see ``aggregate_cell``."""
     from mmsoc_ray.results.cells import CellRows
 
     of_round = predictions.filter(pc.equal(predictions.column("round"), number))
     needed = ("post_key", "output", "error", "reference", "output_tokens", "label_scores", "score")
     columns = {name: of_round.column(name).to_pylist() for name in needed}
+    if setting == "finetuned_explained":
+        columns["output"] = [said and without_explanation(said) for said in columns["output"]]
     return CellRows(
         post_key=columns["post_key"],
         output=columns["output"],

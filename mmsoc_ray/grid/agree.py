@@ -90,11 +90,11 @@ class FinishedRun:
             ConfigurationError: The run has no such model.
         """
         for model in self.record.models:
-            if model.name == name:
+            if model.key == name:
                 return model
         raise ConfigurationError(
             f"--models: run {self.folder.run_id!r} has no model {name!r}. "
-            f"It has: {', '.join(model.name for model in self.record.models)}."
+            f"It has: {', '.join(model.key for model in self.record.models)}."
         )
 
     def rows(self, model: RecordedModel) -> dict[Identity, dict[str, Any]]:

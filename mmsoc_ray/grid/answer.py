@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from mmsoc_ray.data import Storage, read_targets
+from mmsoc_ray.data import SplitManifest, Storage, read_targets, read_texts
 from mmsoc_ray.engines import Answer, Engine, PreparedPost, fit_baseline, open_engine
 from mmsoc_ray.engines.protocol import Picture
 from mmsoc_ray.grid.answerer import Answerer
@@ -17,8 +18,10 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.rounds import next_round
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.models import model_digest, resolve_checkpoint
+from mmsoc_ray.models.cache import cache_folder, cached_folder
 from mmsoc_ray.results.schema import PREDICTION_SCHEMA
 from mmsoc_ray.tasks import TASKS, Task
+from mmsoc_ray.training import fetch_adapter, find_card
 
 
 class UnitAnswerer:
@@ -67,7 +70,6 @@ class UnitAnswerer:
                 run_id=self._run_id,
                 unit_id=unit.unit_id,
                 model=self._answerer.entry.name,
-                adapter=BASE_ADAPTER,
                 created_at=created_at,
             )
         return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
@@ -75,7 +77,7 @@ class UnitAnswerer:
     def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
         """Answer the requests of one round, a row each."""
         rows = [_row(request, unit.known_answer(request)) for request in unit.requests]
-        posts, positions = unit.askable(self._example_pictures)
+        posts, positions = unit.askable(self._example_pictures, merged=self._answerer.merged)
         engine = None if self._engines is None else self._engines[unit.requests[0]["dataset"]]
         if posts and engine is not None:
             for position, answer in _answers(engine, posts, positions):
@@ -90,6 +92,7 @@ def _row(request: Mapping[str, Any], known: Mapping[str, Any] | None) -> dict[st
     """Return the row of a request, with the answer that is known or with none."""
     kept = ("setting", "task", "dataset", "split", "post_key", "sample_id", "round", "row_key", "image_sha256")
     row: dict[str, Any] = {name: request[name] for name in (*kept, "prompt", "reference", "error")}
+    row["adapter"] = request["adapter"] or BASE_ADAPTER
     row.update(finish_reason="error", prompt_tokens=0, cached_tokens=0, output_tokens=0, latency_s=0.0)
     if known is not None:
         row.update(known, score=_score(known["label_scores"], request["positive"]))
@@ -140,6 +143,9 @@ def open_answerer(
     threads: int | None,
     tasks: Mapping[str, Task] = TASKS,
     example_pictures: Mapping[str, Picture] | None = None,
+    root: Storage | None = None,
+    evaluated: Mapping[str, SplitManifest] | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> UnitAnswerer:
     """Load the model of an actor, on the node where the actor runs.
 
@@ -151,24 +157,20 @@ def open_answerer(
         threads: Threads with which an engine on the CPU computes.
         tasks: For a baseline: the tasks that it is asked, by name.
         example_pictures: Decoded example pictures by the digest of their files.
+        root: Output root, which holds the adapters; None where none answers.
+        evaluated: For ``tfidf_logreg``: dataset to the manifest of the split that is evaluated.
+        prompts: For ``tfidf_logreg``: task to the question that ends its prompts; by default its own.
 
     Raises:
-        RuntimeError: Where the checkpoint on this node is another than the planned one.
+        RuntimeError: Where the checkpoint on this node, or an adapter, is another than the planned one.
     """
     entry = answerer.entry
     if entry.engine == "baseline":
-        answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
-        kinds = {name: task.kind for name, task in tasks.items()}
-        engines = {
-            dataset: open_engine(
-                entry,
-                fit=fit_baseline(read_targets(data, manifest)),
-                answers=answers,
-                kinds=kinds,
-                seed=answerer.seed,
-            )
-            for dataset, manifest in fit.items()
-        }
+        engines = (
+            _tfidf(data, fit, tasks, prompts or {}, evaluated or {})
+            if entry.name == "tfidf_logreg"
+            else _baselines(answerer, data, fit, tasks)
+        )
         return UnitAnswerer(run_id, answerer, engines)
     if entry.engine == "endpoint":
         return UnitAnswerer(run_id, answerer, _SameForAll(open_engine(entry)), example_pictures)
@@ -180,8 +182,76 @@ def open_answerer(
             f"{answerer.model_digest[:12]}: bring the same checkpoint to every node; one that was pulled has changed "
             f"since, pull it again"
         )
-    engine = open_engine(dataclasses.replace(entry, dtype=answerer.dtype or "auto"), checkpoint, threads=threads)
+    planned = answerer.adapters.items()
+    adapters = {name: fetch_planned(root, name, digest) for name, digest in planned} if root is not None else {}
+    if answerer.merged:
+        checkpoint, adapters = merged_checkpoint(checkpoint, answerer, adapters), {}
+    entry = dataclasses.replace(entry, dtype=answerer.dtype or "auto")
+    engine = open_engine(entry, checkpoint, threads=threads, adapters=adapters)
     return UnitAnswerer(run_id, answerer, _SameForAll(engine), example_pictures)
+
+
+def _baselines(
+    answerer: Answerer, data: Storage, fit: Mapping[str, SplitManifest], tasks: Mapping[str, Task]
+) -> dict[str, Engine]:
+    answers = {name: task.answers for name, task in tasks.items() if task.kind == "classification"}
+    kinds = {name: task.kind for name, task in tasks.items()}
+    return {
+        dataset: open_engine(
+            answerer.entry,
+            fit=fit_baseline(read_targets(data, manifest)),
+            answers=answers,
+            kinds=kinds,
+            seed=answerer.seed,
+        )
+        for dataset, manifest in fit.items()
+    }
+
+
+def _tfidf(
+    data: Storage,
+    fit: Mapping[str, SplitManifest],
+    tasks: Mapping[str, Task],
+    prompts: Mapping[str, str],
+    evaluated: Mapping[str, SplitManifest],
+) -> dict[str, Engine]:
+    from mmsoc_ray.engines.tfidf import TfidfEngine
+
+    questions = {name: prompts.get(name, task.prompt) for name, task in tasks.items()}
+    apart = {name: read_texts(data, manifest) for name, manifest in evaluated.items()}
+    return {
+        dataset: TfidfEngine(read_texts(data, manifest), tasks, questions, apart.get(dataset, ()))
+        for dataset, manifest in fit.items()
+    }
+
+
+def fetch_planned(root: Storage, name: str, digest: str) -> Path:
+    """Bring an adapter to this node.
+
+    Raises:
+        RuntimeError: It is another than the planned one.
+    """
+    folder = fetch_adapter(root, name)
+    found = find_card(root, name).digest
+    if found != digest:
+        raise RuntimeError(
+            f"adapter {name} below {root.uri} has the digest {found[:12]}, the run was planned with {digest[:12]}: it "
+            f"was trained again since; start the run under another id"
+        )
+    return folder
+
+
+def merged_checkpoint(checkpoint: Path, answerer: Answerer, adapters: Mapping[str, Path]) -> Path:
+    """Return a checkpoint with the only adapter merged into it, made once per node."""
+    ((name, folder),) = adapters.items()
+    parts = f"{name}-{answerer.model_digest[:12]}-{answerer.adapters[name][:12]}"
+
+    def export(destination: Path) -> None:
+        from mmsoc_ray.training import export_adapter
+
+        export_adapter(checkpoint, folder, destination)
+
+    return cached_folder(cache_folder() / "merged" / parts, export)
 
 
 class _SameForAll(dict[str, Engine]):

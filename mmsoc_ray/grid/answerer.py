@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmsoc_ray.engines.endpoint import check_endpoint
@@ -13,7 +13,7 @@ from mmsoc_ray.grid.plan import BASE_ADAPTER, ModelPlan, Question
 from mmsoc_ray.invocation import refuse_vanishing
 from mmsoc_ray.models import ModelEntry, checkpoint_digest, locate_weights
 from mmsoc_ray.models.entry import Dtype
-from mmsoc_ray.tasks import with_examples
+from mmsoc_ray.tasks import EXPLAIN, why_questions, with_examples
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Answerer:
         model_digest: Digest of the checkpoint's files; empty for a baseline and an endpoint.
         fit: For a baseline: dataset to the digest of the split that it is fitted on.
         seed: Seed of the ``random`` baseline.
+        adapters: Name of each adapter that answers some of its questions, to its digest.
+        merged: Whether its one adapter is merged into the checkpoint.
     """
 
     entry: ModelEntry
@@ -33,6 +35,8 @@ class Answerer:
     model_digest: str
     fit: Mapping[str, str]
     seed: int
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    merged: bool = False
 
     def content(self, dataset: str) -> dict[str, Any]:
         """Return what enters the keys of its answers on a dataset's posts."""
@@ -50,7 +54,7 @@ class Answerer:
         return {
             "engine": self.entry.engine,
             "model_digest": self.model_digest,
-            "adapter_digest": None,
+            "adapter_digest": next(iter(self.adapters.values())) if self.merged else None,
             "dtype": self.dtype,
             "quantisation": None,
             "prompt_template": self.entry.prompt_template,
@@ -70,8 +74,7 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
     Raises:
         ConfigurationError: Where the checkpoint cannot be had, or the engine is not there yet.
     """
-    entry = plan.entry
-    fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    entry, fit = plan.entry, fit_digests(plan)
     if entry.engine == "baseline":
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if entry.engine == "endpoint":
@@ -88,7 +91,19 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
         model_digest=checkpoint_digest(entry),
         fit=fit,
         seed=seed,
+        adapters={adapter.name: adapter.digest for adapter in plan.adapters},
+        merged=plan.merged,
     )
+
+
+def fit_digests(plan: ModelPlan) -> dict[str, str]:
+    """Return, by dataset, the digest of what a baseline is fitted on.
+
+    Texts that stand in the evaluated split are left out of the fit of ``tfidf_logreg``: that split counts, too.
+    """
+    if plan.entry.name != "tfidf_logreg":
+        return {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    return {name: digest([manifest.digest, plan.datasets[name].digest]) for name, manifest in plan.fit.items()}
 
 
 def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | None) -> dict[str, Any]:
@@ -112,7 +127,7 @@ def configuration(plan: ModelPlan, answerer: Answerer, *, words_digest: str | No
     uses_words = any(question.setting == "with_ocr" for question in plan.questions)
     return {
         "model": plan.entry.name,
-        "adapter": BASE_ADAPTER,
+        "adapter": plan.adapters[0].name if plan.merged else BASE_ADAPTER,
         "datasets": datasets,
         "questions": questions,
         "units": digest([[unit.unit_id, unit.posts] for unit in plan.units()]),
@@ -126,11 +141,25 @@ def question_content(question: Question) -> dict[str, Any]:
         "task": question.task,
         "setting": question.setting,
         "dataset": question.dataset,
-        "prompt": question.definition.question(question.variant),
+        "prompt": _asked(question),
         "max_new_tokens": question.max_new_tokens,
         **({"scored": dict(question.definition.answers)} if question.scored else {}),
         **own_labels(question),
+        **adapter_content(question),
     }
+
+
+def _asked(question: Question) -> str | dict[str, str]:
+    """Return a question's prompt; of an explanation the questions by label."""
+    if question.setting == EXPLAIN:
+        return why_questions(question.definition, question.variant)
+    return question.definition.question(question.variant)
+
+
+def adapter_content(question: Question) -> dict[str, str]:
+    """Return which adapter answers a question, as JSON; empty where the model does as it came."""
+    adapter = question.adapter
+    return {} if adapter is None else {"adapter": adapter.name, "adapter_digest": adapter.digest}
 
 
 def _examples(question: Question) -> dict[str, Any]:

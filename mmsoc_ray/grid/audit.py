@@ -19,7 +19,14 @@ from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import BASE_ADAPTER
 from mmsoc_ray.grid.record import RecordedModel, RecordedUnit, RunRecord, config_of, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
-from mmsoc_ray.grid.scores import UNDER_WAY, cell_jobs, in_order, read_manifest, table_and_manifest
+from mmsoc_ray.grid.scores import (
+    UNDER_WAY,
+    cell_jobs,
+    comparisons_of,
+    in_order,
+    read_manifest,
+    table_and_manifest,
+)
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
@@ -98,14 +105,14 @@ def _plan_lies(root: Storage, folder: RunFolder, record: RunRecord) -> Iterator[
     if len(cells) != len(record.content["cells"]):
         yield f"{where}: has {len(record.content['cells'])} cells, {len(cells)} of them distinct and of its models"
     for model in record.models:
-        recorded = record.content["models"][model.name]
+        recorded = record.content["models"][model.key]
         if model.config != config_of(model.configuration):
-            yield f"{where}: models.{model.name}.config is {model.config}, its configuration gives another hash"
+            yield f"{where}: models.{model.key}.config is {model.config}, its configuration gives another hash"
         if model.configuration["units"] != digest([[unit.unit_id, unit.posts] for unit in model.units]):
-            yield f"{where}: the units of {model.name} are not those of its configuration"
+            yield f"{where}: the units of {model.key} are not those of its configuration"
         requests = sum(unit.rows for unit in model.units)
         if (recorded["units"], recorded["requests"]) != (len(model.units), requests):
-            yield f"{where}: models.{model.name} counts other units or requests than its units have"
+            yield f"{where}: models.{model.key} counts other units or requests than its units have"
         for cell, posts in model.cells.items():
             if posts != sum(unit.posts for unit in model.units if unit.dataset == cell.dataset):
                 yield f"{where}: cell {cell.identity} has {posts} posts, its units have others"
@@ -189,8 +196,11 @@ def _score_lies(
             yield lie
         if not cell.complete:
             audit.incomplete.append(f"cell {cell.cell.identity}: {cell.found} of {cell.expected} posts")
-    table, expected = table_and_manifest(root, folder, record, in_order(cells))
+    compared = comparisons_of(root, folder, record, cells, run_tasks)
+    table, expected = table_and_manifest(root, folder, record, in_order(cells), compared)
     yield from _differs(root, folder.results, table, "what the cells give")
+    if compared is not None:
+        yield from _differs(root, folder.comparisons, compared, "what its cells gained")
     yield from _differs(root, folder.manifest, expected, "what the run holds")
 
 
@@ -221,7 +231,7 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         yield "a prediction stands twice"
     if (posts := len({row["post_key"] for row in rows})) != unit.posts:
         yield f"{posts} posts, {unit.posts} were planned"
-    constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name, "adapter": BASE_ADAPTER}
+    constant = {"run_id": run_id, "unit_id": unit.unit_id, "model": model.name}
     constant |= {"dataset": unit.dataset, "split": model.configuration["datasets"][unit.dataset]["split"]}
     for name, value in constant.items():
         if others := {row[name] for row in rows} - {value}:
@@ -233,6 +243,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
         question = questions.get((row["setting"], row["task"]))
         if question is None or row["round"] not in range(rounds(row["setting"])):
             yield f"{identity} was not asked"
+        elif row["adapter"] != (adapter := question.get("adapter", BASE_ADAPTER)):
+            yield f"{identity}: adapter is {row['adapter']!r} where {adapter!r} was planned"
         elif row["row_key"] != _key_of(row, question, answerer):
             yield f"the row_key of {identity} is not that of its prompt, picture and configuration"
         if (row["output"] is None) == (row["error"] is None):
@@ -240,6 +252,8 @@ def _row_lies(table: pa.Table, run_id: str, model: RecordedModel, unit: Recorded
 
 
 def _key_of(row: Mapping[str, Any], question: Mapping[str, Any], answerer: Mapping[str, Any]) -> str:
+    if "adapter_digest" in question:
+        answerer = {**answerer, "adapter_digest": question["adapter_digest"]}
     return row_key(
         answerer,
         task=row["task"],

@@ -152,7 +152,7 @@ def measured(plan: ModelPlan, jobs: Sequence[JobStats]) -> Measured | None:
     found = [
         Measured(job.run_id, model, gpus / (model.actors * model.gpus) if gpus else 1.0)
         for job in jobs
-        if (model := job.models.get(entry.name)) is not None
+        if (model := job.models.get(plan.key)) is not None
         and model.engine == entry.engine
         and (model.gpus > 0) == (gpus > 0)
         and (dtype is None or model.dtype in (dtype, None))
@@ -166,7 +166,7 @@ def measured(plan: ModelPlan, jobs: Sequence[JobStats]) -> Measured | None:
 def last_estimate(plan: ModelPlan, jobs: Sequence[JobStats]) -> tuple[str, float, float] | None:
     """Return the newest run whose estimate of the model can be held against what it took: run, expected, taken."""
     for job in jobs:
-        model = job.models.get(plan.entry.name)
+        model = job.models.get(plan.key)
         if model is not None and job.ended and (expected := model.expected_s) and (took := model.took_s):
             return job.run_id, expected, took
     return None

@@ -44,10 +44,9 @@ def forecast(
     """
     jobs = list(all_stats(root, note))
     cells = KnownCells(root, policy, note)
-    known = {model.entry.name: cells.of(model, seed=plan.grid.seed, weights=plan.grid.weights) for model in plan.models}
+    known = {model.key: cells.of(model, seed=plan.grid.seed, weights=plan.grid.weights) for model in plan.models}
     models = {
-        model.entry.name: _estimate(model, data, jobs, functools.partial(_posts, known[model.entry.name]))
-        for model in plan.models
+        model.key: _estimate(model, data, jobs, functools.partial(_posts, known[model.key])) for model in plan.models
     }
     return Forecast(models, known)
 
@@ -55,7 +54,7 @@ def forecast(
 def expectations(plan: GridPlan, data: Storage, root: Storage, note: Callable[[str], None]) -> dict[str, ModelEstimate]:
     """Return what the models of a run that is about to start will take where nothing is taken over."""
     jobs = list(all_stats(root, note))
-    return {model.entry.name: _estimate(model, data, jobs, lambda question: 0) for model in plan.models}
+    return {model.key: _estimate(model, data, jobs, lambda question: 0) for model in plan.models}
 
 
 def _estimate(

@@ -48,11 +48,11 @@ def forecast_tables(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | Non
 def forecast_content(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | None) -> dict[str, Any]:
     """Return the estimate of each model as JSON; null is not known."""
     return {
-        model.entry.name: {
-            **_amounts(forecast.models[model.entry.name], gpu_hour),
-            "overhead_s": forecast.models[model.entry.name].overhead_s,
-            "basis": forecast.models[model.entry.name].basis,
-            "last_estimate": _last(forecast.models[model.entry.name]),
+        model.key: {
+            **_amounts(forecast.models[model.key], gpu_hour),
+            "overhead_s": forecast.models[model.key].overhead_s,
+            "basis": forecast.models[model.key].basis,
+            "last_estimate": _last(forecast.models[model.key]),
         }
         for model in plan.models
     }
@@ -60,9 +60,9 @@ def forecast_content(plan: GridPlan, forecast: Forecast, *, gpu_hour: float | No
 
 def cell_content(model: ModelPlan, question: Question, forecast: Forecast, *, gpu_hour: float | None) -> dict[str, Any]:
     """Return the estimate of a cell as JSON; null is not known."""
-    estimate = forecast.models[model.entry.name]
+    estimate = forecast.models[model.key]
     cell = next(cell for cell in estimate.cells if cell.cell == model.cell(question))
-    known = forecast.known[model.entry.name].get(question)
+    known = forecast.known[model.key].get(question)
     hours = estimate.gpu_hours_of(cell.seconds)
     return {
         "answers": _mark(model, question, forecast),
@@ -99,17 +99,17 @@ def _last(estimate: ModelEstimate) -> dict[str, Any] | None:
 def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
     table = _table("estimate, prompt and output in tokens", ("model", "reused"), gpu_hour)
     for model in plan.models:
-        estimate = forecast.models[model.entry.name]
-        known = forecast.known[model.entry.name]
+        estimate = forecast.models[model.key]
+        known = forecast.known[model.key]
         reused = sum(one.posts * question.rounds for question, one in known.items())
         mark = f"{reused:,}{'' if all(one.sure for one in known.values()) else '?'}"
         table.add_row(
-            escape(model.entry.name),
+            escape(model.key),
             mark,
             *_row(_amounts(estimate, gpu_hour), gpu_hour),
             escape(estimate.basis),
         )
-    amounts = [_amounts(forecast.models[model.entry.name], gpu_hour) for model in plan.models]
+    amounts = [_amounts(forecast.models[model.key], gpu_hour) for model in plan.models]
     sums = {name: sum(one[name] or 0 for one in amounts) for name in amounts[0]}
     bounds = ["> " if any(one[name] is None for one in amounts) else "" for name in amounts[0]]
     table.add_row("all", "", *map("".join, zip(bounds, _row(sums, gpu_hour), strict=False)), "", style="bold")
@@ -117,7 +117,7 @@ def _models(plan: GridPlan, forecast: Forecast, gpu_hour: float | None) -> Table
 
 
 def _cells(model: ModelPlan, forecast: Forecast, gpu_hour: float | None) -> Table:
-    table = _table(f"cells of {escape(model.entry.name)}", ("cell", "answers"), gpu_hour)
+    table = _table(f"cells of {escape(model.key)}", ("cell", "answers"), gpu_hour)
     for question in model.questions:
         content = cell_content(model, question, forecast, gpu_hour=gpu_hour)
         name = cell_key(question.setting, question.task, question.dataset)
@@ -126,7 +126,7 @@ def _cells(model: ModelPlan, forecast: Forecast, gpu_hour: float | None) -> Tabl
 
 
 def _mark(model: ModelPlan, question: Question, forecast: Forecast) -> str:
-    known = forecast.known[model.entry.name].get(question)
+    known = forecast.known[model.key].get(question)
     if known is None:
         return "new"
     mark = "reused" if known.posts == model.posts(question.dataset) else "partly"

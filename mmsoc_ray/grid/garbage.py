@@ -18,7 +18,7 @@ ROOMS = ("runs", "results", "manifests", "words")
 """Folders of an output root that runs write to. Whatever else lies there is somebody's own and is never looked at."""
 
 _OURS = re.compile(
-    r"runs/[^/]+/(plan\.json|model=[^/]+/config=c[^/]*/.+|cells/.+|examples/[^/]+|stats/[^/]+\.json)"
+    r"runs/[^/]+/(plan\.json|comparisons\.json|model=[^/]+/config=c[^/]*/.+|cells/.+|examples/[^/]+|stats/[^/]+\.json)"
     r"|results/run_id=[^/]+/.+|manifests/[^/]+\.json|words/[0-9a-f]{12}/[^/]+\.json"
     rf"|.+/{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+"
 )
@@ -127,7 +127,7 @@ def _is_complete(root: Storage, manifest: str) -> bool:
 
 
 def _parts(folder: RunFolder, record: RunRecord) -> Iterator[str]:
-    yield from (folder.plan, folder.results, folder.manifest)
+    yield from (folder.plan, folder.results, folder.comparisons, folder.manifest)
     for model in record.models:
         yield folder.seal(model.name, model.config)
         yield folder.checksums(model.name, model.config)

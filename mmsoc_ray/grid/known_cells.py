@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mmsoc_ray.data import Storage
 from mmsoc_ray.engines import engine_version
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.grid.answerer import Answerer, question_content
+from mmsoc_ray.grid.answerer import Answerer, fit_digests, question_content
 from mmsoc_ray.grid.plan import ModelPlan, Question
 from mmsoc_ray.grid.record import RecordedModel, RunRecord, read_record
 from mmsoc_ray.grid.reuse import READERS, ReusePolicy
@@ -126,8 +126,7 @@ def _sure(plan: ModelPlan, answerer: Answerer, question: Question) -> bool:
 
 def _answerer(plan: ModelPlan, *, seed: int, weights: str | None) -> Answerer:
     """Return what answers, as far as it is known without reading weights or asking the hardware."""
-    entry = plan.entry
-    fit = {dataset: manifest.digest for dataset, manifest in plan.fit.items()}
+    entry, fit = plan.entry, fit_digests(plan)
     if not entry.loads_weights:
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if weights is not None:
@@ -135,8 +134,15 @@ def _answerer(plan: ModelPlan, *, seed: int, weights: str | None) -> Answerer:
             entry = locate_weights(entry, weights)
         except ConfigurationError:  # a run says what is missing; the plan goes without
             return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
-    dtype = entry.dtype_on(plan.resources.gpus)
-    return Answerer(entry, dtype=dtype, model_digest=known_digest(entry) or "", fit=fit, seed=seed)
+    return Answerer(
+        entry,
+        dtype=entry.dtype_on(plan.resources.gpus),
+        model_digest=known_digest(entry) or "",
+        fit=fit,
+        seed=seed,
+        adapters={adapter.name: adapter.digest for adapter in plan.adapters},
+        merged=plan.merged,
+    )
 
 
 def _same(plan: ModelPlan, answerer: Answerer, question: Question, model: RecordedModel) -> bool:

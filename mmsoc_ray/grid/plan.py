@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmsoc_ray.config import Grid, ModelChoice, Resources
+from mmsoc_ray.config import Grid, ModelChoice, Recipe, Resources
 from mmsoc_ray.data import SplitManifest, Storage, Unit, plan_units, read_manifest
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import Endpoint, ModelEntry, answerable, can_answer, checkpoint_address, get_model, model_names
 from mmsoc_ray.models.own import own_entry, served_entry
-from mmsoc_ray.tasks import Example, Task, get_task, rounds, shots
+from mmsoc_ray.tasks import Example, Task, get_task, is_finetuned, rounds, shots
 
 BASE_ADAPTER = "none"
 """What stands in the column ``adapter`` where a model answers without one."""
+
+BESIDE_BASE: Mapping[str, frozenset[str]] = {
+    "transformers": frozenset(("lora", "rslora", "lora_plus", "pissa", "dora")),
+    "vllm": frozenset(("lora", "rslora", "lora_plus", "pissa")),
+}
+"""Methods whose adapters an engine has beside the base model; the others answer merged into a checkpoint."""
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +47,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """The trained weights that answer a question beside those of the model, or in their place.
+
+    Attributes:
+        name: Its folder below ``adapters/``; before it is known, the name of the recipe that trains it.
+        digest: SHA-256 over its files; empty until it is trained.
+    """
+
+    name: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
 class Question:
     """A task in a setting, as a model is asked it on one dataset.
 
@@ -52,6 +71,7 @@ class Question:
         max_new_tokens: Answers are cut after so many tokens.
         examples: In ``few_shot_<k>``, once they are chosen: what stands before every prompt.
         own: The task, where it is not built in: it travels with the question to every worker.
+        adapter: What answers in a fine-tuned setting; None where the model does as it came.
     """
 
     task: str
@@ -62,6 +82,7 @@ class Question:
     scored: bool = False  # whether its labels get their probabilities too
     examples: tuple[Example, ...] = ()
     own: Task | None = None
+    adapter: Adapter | None = None
 
     @property
     def definition(self) -> Task:
@@ -85,6 +106,7 @@ class ModelPlan:
         datasets: The splits that it answers on.
         fit: By dataset, the splits that a baseline is fitted on and that few-shot examples are taken from.
         limit: Only the first so many posts of each split.
+        merged: Whether its one adapter is merged into the checkpoint, because no engine has it beside the base model.
     """
 
     entry: ModelEntry
@@ -93,6 +115,17 @@ class ModelPlan:
     datasets: Mapping[str, SplitManifest]
     fit: Mapping[str, SplitManifest]
     limit: int | None
+    merged: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other pipelines of a run: the model, and the setting whose adapter is merged."""
+        return f"{self.entry.name}@{self.questions[0].setting}" if self.merged else self.entry.name
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """The adapters that answer its questions."""
+        return tuple(dict.fromkeys(question.adapter for question in self.questions if question.adapter))
 
     def questions_on(self, dataset: str) -> tuple[Question, ...]:
         """Return the questions that are asked on a dataset's posts."""
@@ -128,7 +161,7 @@ class ModelPlan:
         """Return the cell that a question is."""
         return Cell(
             model=self.entry.name,
-            adapter=BASE_ADAPTER,
+            adapter=question.adapter.name if question.adapter else BASE_ADAPTER,
             setting=question.setting,
             task=question.task,
             dataset=question.dataset,
@@ -184,7 +217,7 @@ def plan_grid(grid: Grid, data: Storage, *, limit: int | None = None) -> GridPla
     }
     offers = {task: _datasets_of(grid, task, manifests) for task in grid.tasks}
     models = [_plan_model(grid, data, name, choice, manifests, offers, limit) for name, choice in grid.models.items()]
-    return GridPlan(grid=grid, models=tuple(models), limit=limit)
+    return GridPlan(grid=grid, models=tuple(part for model in models for part in _pipelines(grid, model)), limit=limit)
 
 
 def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) -> tuple[str, ...]:
@@ -199,8 +232,9 @@ def _datasets_of(grid: Grid, task: str, manifests: Mapping[str, SplitManifest]) 
         name for name, manifest in manifests.items() if manifest.tasks.get(task) and name in (wanted or manifests)
     )
     if not found:
+        splits = ", ".join(f"{name}/{manifest.split}" for name, manifest in manifests.items())
         raise ConfigurationError(
-            f"tasks: no dataset of the grid has targets for {task!r} (datasets: {', '.join(manifests)}). "
+            f"tasks: no dataset of the grid has targets for {task!r} (datasets: {splits}). "
             f"Remove the task or add a dataset."
         )
     for name in found:
@@ -237,17 +271,21 @@ def _plan_model(
             setting=setting,
             dataset=dataset,
             variant=grid.tasks[task].prompt,
-            max_new_tokens=grid.tasks[task].max_new_tokens
-            or entry.decoding.max_new_tokens
-            or (own[task] or get_task(task)).max_new_tokens,
+            max_new_tokens=answer_limit(grid, entry, task),
             scored=grid.tasks[task].scored,
             own=own[task],
+            adapter=Adapter(grid.recipe(name, setting).name) if is_finetuned(setting) else None,
         )
         for setting in settings
         for task in grid.tasks
-        if task in (choice.tasks or grid.tasks)
+        if task in (choice.tasks or grid.tasks) and _can_be_asked(entry, own[task] or get_task(task))
         for dataset in offers[task]
     )
+    if not questions:
+        raise ConfigurationError(
+            f"models.{name}: {name} answers tasks of the kind {' or '.join(entry.kinds)} only, and the grid asks it "
+            f"none. Leave it out, or add such a task."
+        )
     datasets = {dataset: manifests[dataset] for dataset in manifests if any(q.dataset == dataset for q in questions)}
     fit = {
         dataset: read_manifest(data, dataset, grid.datasets[dataset].fit_split or grid.defaults.fit_split)
@@ -258,6 +296,51 @@ def _plan_model(
         if shots(question.setting):
             _check_examples(question, datasets[question.dataset], fit[question.dataset])
     return ModelPlan(entry, resources, questions, datasets, fit, limit)
+
+
+def _can_be_asked(entry: ModelEntry, task: Task) -> bool:
+    return not entry.kinds or task.kind in entry.kinds
+
+
+def answer_limit(grid: Grid, entry: ModelEntry, task: str) -> int:
+    """Return after how many tokens a model's answers to a task are cut: as the grid says, the model, or the task."""
+    definition = grid.own_task(task) or get_task(task)
+    return grid.tasks[task].max_new_tokens or entry.decoding.max_new_tokens or definition.max_new_tokens
+
+
+def without_adapters(plan: GridPlan) -> GridPlan:
+    """Return the plan as far as models answer as they came."""
+    models = (
+        dataclasses.replace(model, questions=tuple(q for q in model.questions if q.adapter is None))
+        for model in plan.models
+    )
+    return dataclasses.replace(plan, models=tuple(model for model in models if model.questions))
+
+
+def _pipelines(grid: Grid, model: ModelPlan) -> Iterator[ModelPlan]:
+    """Yield what one engine answers: the base model with the adapters that it takes, and each other adapter merged."""
+    tuned = {question.setting for question in model.questions if question.adapter}
+    apart = {setting for setting in tuned if not _beside_base(model.entry, grid.recipe(model.entry.name, setting))}
+    for setting in (None, *sorted(apart)):
+        questions = tuple(q for q in model.questions if (q.setting if q.setting in apart else None) == setting)
+        if questions:
+            kept = {q.dataset for q in questions}
+            yield dataclasses.replace(
+                model,
+                questions=questions,
+                datasets={name: manifest for name, manifest in model.datasets.items() if name in kept},
+                fit={name: manifest for name, manifest in model.fit.items() if name in kept},
+                merged=setting is not None,
+            )
+
+
+def _beside_base(entry: ModelEntry, recipe: Recipe) -> bool:
+    """Whether an engine has an adapter of a recipe beside the base model.
+
+    vLLM has none of a picture encoder, which layers that are named one by one may belong to.
+    """
+    named = isinstance(recipe.targets, tuple) and entry.sees_pictures and entry.engine == "vllm"
+    return recipe.method in BESIDE_BASE[entry.engine] and not named
 
 
 def _check_examples(question: Question, asked: SplitManifest, fit: SplitManifest) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from mmsoc_ray.grid.adapters import NeededAdapter
 from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 from mmsoc_ray.models import Dtype
 
@@ -19,6 +22,19 @@ _CAPTION = (
 def plan_table(plan: GridPlan) -> RenderableType:
     """Return the plan: what each dataset is asked, what each model answers in each setting, and what it takes."""
     return Group(_datasets(plan), "", _models(plan), "", _resources(plan), *map(escape, remarks(plan)))
+
+
+def adapters_table(adapters: Sequence[NeededAdapter]) -> RenderableType:
+    """Return which adapters the fine-tuned settings need, and which of them are still to be trained."""
+    table = Table(title="adapters", title_justify="left", pad_edge=False, box=None)
+    for name in ("model", "setting", "method", "adapter", ""):
+        table.add_column(name, no_wrap=name in ("model", "setting"), style="bold" if name == "model" else "")
+    for one in adapters:
+        state = "trained" if one.card else "to be trained (--with-training)"
+        if one.job is None:
+            state = "named and looked for once the model's checkpoint is there"
+        table.add_row(escape(one.model), one.setting, one.recipe.method, escape(one.adapter.name), state)
+    return table
 
 
 def needs(model: ModelPlan) -> dict[str, str | float | int]:
@@ -73,7 +89,7 @@ def _models(plan: GridPlan) -> Table:
         table.add_column(name, justify="right")
     for model in plan.models:
         for setting in dict.fromkeys(question.setting for question in model.questions):
-            table.add_row(escape(model.entry.name), setting, *map("{:,}".format, _counts(model, setting)))
+            table.add_row(escape(model.key), setting, *map("{:,}".format, _counts(model, setting)))
     cells, requests = len(plan.cells()), sum(model.requests for model in plan.models)
     table.add_row("all", "", f"{cells:,}", "", f"{requests:,}", style="bold")
     return table
@@ -90,7 +106,7 @@ def _resources(plan: GridPlan) -> Table:
         taken, need = model.resources, needs(model)
         loaded = (str(need["tensor_parallel"]), f"{need['weights_gb']:.1f}") if need["weights_gb"] else ("", "")
         counts = (str(taken.actors), f"{taken.actors * taken.cpus:g}", f"{taken.actors * taken.gpus:g}")
-        table.add_row(escape(model.entry.name), str(need["engine"]), *counts, *loaded)
+        table.add_row(escape(model.key), str(need["engine"]), *counts, *loaded)
     most = [max(model.resources.actors * getattr(model.resources, kind) for model in plan.models) for kind in _KINDS]
     table.add_row("most at a time", "", "", *(f"{count:g}" for count in most), style="bold")
     return table

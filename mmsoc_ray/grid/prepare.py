@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmsoc_ray.data import PictureError, Post, Unit, decode_picture
-from mmsoc_ray.engines.protocol import Picture
+from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Picture
 from mmsoc_ray.grid.answerer import Answerer, own_labels
 from mmsoc_ray.grid.keys import row_key
-from mmsoc_ray.grid.plan import Question
+from mmsoc_ray.grid.plan import Adapter, Question
 from mmsoc_ray.grid.rounds import LookUp, find_known, nothing_known
 from mmsoc_ray.grid.wire import PreparedUnit
-from mmsoc_ray.tasks import base_setting, render, shows_picture, with_examples
+from mmsoc_ray.tasks import EXPLAIN, base_setting, render, shows_picture, why_question, with_examples
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,27 @@ class _Preparer:
         if question.setting == "with_ocr" and words is not None and error is None:
             error = words.error
         task = question.definition
+        asked = None
+        if question.setting == EXPLAIN:
+            try:
+                asked = why_question(task, post.targets[question.task], question.variant)
+            except ValueError as wrong:
+                error = f"TargetError: {wrong}"[:ERROR_CHARACTERS]
         shown_as = base_setting(question.setting, sees_pictures=self._entry.sees_pictures)
         prompt, places = with_examples(
-            render(task, post, shown_as, variant=question.variant, words=words.text if words is not None else None),
+            render(
+                task,
+                post,
+                shown_as,
+                variant=question.variant,
+                words=words.text if words is not None else None,
+                asked=asked,
+            ),
             question.examples,
         )
         example_images = [example.image_sha256 for example in question.examples if example.image_sha256]
         labels = dict(task.answers) if question.scored else None
+        answerer = self._content if question.adapter is None else self._with_adapter(question.adapter)
         image_sha256 = sha256 if with_image or self._baseline else None
         return {
             "post": index,
@@ -146,7 +160,7 @@ class _Preparer:
             "sample_id": post.sample_id,
             "round": 0,
             "row_key": row_key(
-                self._content,
+                answerer,
                 task=question.task,
                 prompt=prompt,
                 image_sha256=image_sha256,
@@ -167,4 +181,8 @@ class _Preparer:
             "positive": task.positive,
             "reference": list(post.targets[question.task]),
             "error": error,
+            "adapter": question.adapter.name if question.adapter else "",
         }
+
+    def _with_adapter(self, adapter: Adapter) -> dict[str, Any]:
+        return {**self._content, "adapter_digest": adapter.digest}

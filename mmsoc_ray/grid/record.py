@@ -12,10 +12,10 @@ from mmsoc_ray.data import Storage, unit_id, unit_posts
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.encoder import PinnedEncoder
 from mmsoc_ray.grid.keys import digest
-from mmsoc_ray.grid.plan import Cell, GridPlan
+from mmsoc_ray.grid.plan import Cell, GridPlan, ModelPlan
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scoring import scoring
-from mmsoc_ray.tasks import ParsePolicy, Task, get_task, rounds
+from mmsoc_ray.tasks import ParsePolicy, Task, base_setting, get_task, rounds
 
 if TYPE_CHECKING:
     from mmsoc_ray.grid.run import PlannedModel
@@ -45,6 +45,7 @@ class RecordedModel:
     """A model of a recorded run.
 
     Attributes:
+        key: What tells it from the others of the run: its name, and the setting whose adapter is merged into it.
         name: Name of the model.
         family: For the results table.
         parameters_b: For the results table.
@@ -52,8 +53,10 @@ class RecordedModel:
         configuration: All that shapes them.
         units: Its units, in order.
         cells: Its cells, each with its number of posts.
+        base_setting: The setting that its fine-tuned ones build on; None where it has none.
     """
 
+    key: str
     name: str
     family: str
     parameters_b: float
@@ -61,6 +64,7 @@ class RecordedModel:
     configuration: Mapping[str, Any]
     units: tuple[RecordedUnit, ...]
     cells: Mapping[Cell, int]
+    base_setting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,16 +130,17 @@ def record_run(
         "configuration": {
             "limit": plan.limit,
             "seed": plan.grid.seed,
-            "models": {model.name: dict(model.configuration) for model in models},
+            "models": {model.key: dict(model.configuration) for model in models},
             **({} if bertscore is None else {"bertscore": bertscore.content}),
         },
         "models": {
-            model.name: {
+            model.key: {
                 "family": model.plan.entry.family,
                 "parameters_b": model.plan.entry.parameters_b,
                 "config": model.config,
                 "units": len(model.plan.units()),
                 "requests": model.plan.requests,
+                **_finetuned(model.plan),
             }
             for model in models
         },
@@ -149,6 +154,13 @@ def record_run(
     if bertscore is not None:
         content["bertscore_folder"] = bertscore.folder
     return parse_record(json.loads(json.dumps(content)), "the plan")
+
+
+def _finetuned(plan: ModelPlan) -> dict[str, str]:
+    """Return what a fine-tuned model is compared with; nothing of one that is not."""
+    if not plan.adapters:
+        return {}
+    return {"base_setting": base_setting("finetuned", sees_pictures=plan.entry.sees_pictures)}
 
 
 def read_record(root: Storage, folder: RunFolder) -> RunRecord:
@@ -182,14 +194,15 @@ def parse_record(content: Mapping[str, Any], where: str) -> RunRecord:
             f"Take another run id."
         )
     try:
-        return RunRecord(content, content["run_id"], tuple(_model(content, name) for name in content["models"]))
+        return RunRecord(content, content["run_id"], tuple(_model(content, key) for key in content["models"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{where}: {error!r} is missing or of another kind. Restore the file.") from error
 
 
-def _model(content: Mapping[str, Any], name: str) -> RecordedModel:
-    recorded = content["models"][name]
-    configuration = content["configuration"]["models"][name]
+def _model(content: Mapping[str, Any], key: str) -> RecordedModel:
+    recorded = content["models"][key]
+    configuration = content["configuration"]["models"][key]
+    asked = {(q["setting"], q["task"], q["dataset"]) for q in configuration["questions"]}
     rows_per_post = {
         dataset: sum(rounds(q["setting"]) for q in configuration["questions"] if q["dataset"] == dataset)
         for dataset in configuration["datasets"]
@@ -203,8 +216,16 @@ def _model(content: Mapping[str, Any], name: str) -> RecordedModel:
     cells = {
         Cell(**{field: cell[field] for field in Cell.__dataclass_fields__}): int(cell["posts"])
         for cell in content["cells"]
-        if cell["model"] == name
+        if cell["model"] == configuration["model"] and (cell["setting"], cell["task"], cell["dataset"]) in asked
     }
     return RecordedModel(
-        name, recorded["family"], recorded["parameters_b"], recorded["config"], configuration, units, cells
+        key=key,
+        name=configuration["model"],
+        family=recorded["family"],
+        parameters_b=recorded["parameters_b"],
+        config=recorded["config"],
+        configuration=configuration,
+        units=units,
+        cells=cells,
+        base_setting=recorded.get("base_setting"),
     )

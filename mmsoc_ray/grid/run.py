@@ -50,6 +50,11 @@ class PlannedModel:
         return self.plan.entry.name
 
     @property
+    def key(self) -> str:
+        """What tells it from the others of the run."""
+        return self.plan.key
+
+    @property
     def config(self) -> str:
         """``c`` and the hash of all that shapes the model's units."""
         return config_of(self.configuration)
@@ -110,7 +115,7 @@ class Run:
 
     def recorded(self, model: PlannedModel) -> RecordedModel:
         """Return a model as the run's plan.json counts it."""
-        return next(recorded for recorded in self.record.models if recorded.name == model.name)
+        return next(recorded for recorded in self.record.models if recorded.key == model.key)
 
     def units_left(self, model: PlannedModel) -> list[str]:
         """Return the ids of a model's units without a file."""
@@ -225,8 +230,8 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy, account: RunAc
 
     progress.expect_models(len(run.models))
     done = _Done(account)
-    unfinished = [model.name for model in run.models if run.units_left(model)]
-    recounted = [model.name for model in run.models] if is_under_way(run.root, run.folder) else unfinished
+    unfinished = [model.key for model in run.models if run.units_left(model)]
+    recounted = [model.key for model in run.models] if is_under_way(run.root, run.folder) else unfinished
     earlier: list[EarlierRun] = []
     expected: dict[str, ModelEstimate] = {}
     if unfinished:
@@ -236,15 +241,15 @@ def _execute(run: Run, progress: RunProgress, reuse: ReusePolicy, account: RunAc
             earlier = earlier_runs(run.root, run.folder.run_id, progress.note)
     for model in run.models:
         try:
-            with account.model(model.name, _new_stats(model, expected.get(model.name))):
+            with account.model(model.key, _new_stats(model, expected.get(model.key))):
                 _answer_model(run, model, progress, earlier, reuse, done)
         except STREAM_ERRORS as error:
             cause = cause_of(error)
             if isinstance(cause, StorageError):  # the other models would be asked for nothing
                 raise cause from error
             # One model that cannot run never stops the others; its cells stay incomplete and the run says so.
-            progress.note(f"{model.name} failed: {_last_line(cause)}")
-            progress.end_model(model.name)
+            progress.note(f"{model.key} failed: {_last_line(cause)}")
+            progress.end_model(model.key)
     progress.phase("counting and aggregating")
     with account.timed("aggregate_s"):
         unsealed = seal_run(run.root, run.folder, run.record, run_tasks, again=recounted)
@@ -323,7 +328,7 @@ def _answer_model(
     todo = in_other_order(todo) if run.joined else model.plan.longest_first(todo)
     source = choose_runs(model.answerer, model.plan.datasets, earlier if todo else (), reuse, progress.note)
     if source.runs:
-        progress.phase(f"looking for known answers of {model.name}")
+        progress.phase(f"looking for known answers of {model.key}")
     with contextlib.ExitStack() as stack:
         with done.account.taking_over():
             look_up = stack.enter_context(earlier_answers(run.root.uri, source, progress.note))
@@ -331,8 +336,8 @@ def _answer_model(
             if look_up is not None:
                 pipeline = dataclasses.replace(pipeline, look_up=look_up)
                 pass_over = functools.partial(take_over, pipeline)
-                said = functools.partial(_note, progress, model.name)
-                for receipt in stream_to_the_end(model.name, todo, pass_over, pipeline.durable, said):
+                said = functools.partial(_note, progress, model.key)
+                for receipt in stream_to_the_end(model.key, todo, pass_over, pipeline.durable, said):
                     done.taken(receipt)
                     left.discard(receipt.unit_id)
         if left:
@@ -354,6 +359,7 @@ def pipeline_of(run: Run, model: PlannedModel) -> Pipeline:
         fit=model.plan.fit,
         resources=model.plan.resources,
         words_digest=run.words_digest,
+        datasets=model.plan.datasets if model.plan.entry.engine == "baseline" else {},
     )
 
 
@@ -367,21 +373,21 @@ def _stream_model(
     per_post = {dataset: model.plan.requests_per_post(dataset) for dataset in model.plan.datasets}
     before = [unit for unit in units if unit.unit_id not in left]
     progress.start_model(
-        model.name,
+        model.key,
         sum(unit.posts for unit in units),
         sum(unit.posts * per_post[unit.dataset] for unit in units),
         posts_done_before=sum(unit.posts for unit in before),
         requests_done_before=sum(unit.posts * per_post[unit.dataset] for unit in before),
     )
     if todo:
-        progress.phase(f"loading {model.name}")
+        progress.phase(f"loading {model.key}")
     datasets = {unit.unit_id: unit.dataset for unit in todo}
     stream = functools.partial(stream_units, pipeline)
-    said = functools.partial(_note, progress, model.name)
+    said = functools.partial(_note, progress, model.key)
     with done.account.streaming():
-        for receipt in stream_to_the_end(model.name, todo, stream, pipeline.durable, said):
+        for receipt in stream_to_the_end(model.key, todo, stream, pipeline.durable, said):
             done.answered(receipt)
             if receipt.elsewhere:
                 receipt = dataclasses.replace(receipt, requests=receipt.posts * per_post[datasets[receipt.unit_id]])
-            progress.unit_done(receipt)
-    progress.end_model(model.name)
+            progress.unit_done(dataclasses.replace(receipt, model=model.key))
+    progress.end_model(model.key)

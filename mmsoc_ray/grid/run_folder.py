@@ -82,6 +82,11 @@ class RunFolder:
         return f"{self.root}/cells"
 
     @property
+    def comparisons(self) -> str:
+        """File of what its fine-tuned cells gained, where it has some."""
+        return f"{self.root}/comparisons.json"
+
+    @property
     def results(self) -> str:
         """File of the run's part of the results table."""
         return f"results/run_id={self.run_id}/part-0.parquet"

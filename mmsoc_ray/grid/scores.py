@@ -10,12 +10,15 @@ from typing import Any
 from mmsoc_ray.data import Storage, write_changed
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.aggregate import CellJob, CellResult, aggregate_cell
+from mmsoc_ray.grid.comparing import compare_cells, comparison_jobs
 from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.record import PLAN_VERSION, RecordedModel, RunRecord, parse_record
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import RunTasks, SealError, missing_units, seal_model
+from mmsoc_ray.results.comparisons import write_comparisons
 from mmsoc_ray.results.table import write_results
+from mmsoc_ray.tasks import EXPLAIN, explained_task, is_finetuned
 
 UNDER_WAY = "under_way"
 """Status of a manifest of whose run something is being changed, or was when its process ended."""
@@ -62,8 +65,11 @@ def score_run(root: Storage, folder: RunFolder, record: RunRecord, run_tasks: Ru
     while True:
         left = _units_are_left(root, folder, record)
         cells = in_order(run_tasks(aggregate_cell, [(job,) for job in cell_jobs(root, folder, record)]))
-        table, manifest = table_and_manifest(root, folder, record, cells)
+        compared = comparisons_of(root, folder, record, cells, run_tasks)
+        table, manifest = table_and_manifest(root, folder, record, cells, compared)
         write_changed(root, folder.results, table)
+        if compared is not None:
+            write_changed(root, folder.comparisons, compared)
         write_changed(root, folder.manifest, manifest)
         if not left or _units_are_left(root, folder, record):
             return cells
@@ -91,9 +97,9 @@ def seal_run(
     problems = []
     for model in record.models:
         try:
-            seal_model(root, folder, model, run_tasks, again=model.name in again)
+            seal_model(root, folder, model, run_tasks, again=model.key in again)
         except SealError as error:
-            problems.append(f"{model.name} is not sealed: {error}")
+            problems.append(f"{model.key} is not sealed: {error}")
     return problems
 
 
@@ -119,7 +125,7 @@ def rescore(
         record = parse_record(content, f"{root.uri}/{folder.plan}")
         withdraw(root, folder)
         root.write(folder.plan, record.json)
-    again = [model.name for model in record.models] if is_under_way(root, folder) else ()
+    again = [model.key for model in record.models] if is_under_way(root, folder) else ()
     for problem in seal_run(root, folder, record, run_tasks, again=again):
         note(problem)
     return score_run(root, folder, record, run_tasks)
@@ -147,7 +153,7 @@ def cell_jobs(root: Storage, folder: RunFolder, record: RunRecord) -> list[CellJ
                 root_uri=root.uri,
                 run_folder=folder.root,
                 cell=cell,
-                task=tasks[cell.task],
+                task=explained_task(tasks[cell.task]) if cell.setting == EXPLAIN else tasks[cell.task],
                 policy=record.parse_policy(cell.task),
                 files=tuple(files.get(cell.dataset, ())),
                 expected=posts,
@@ -161,13 +167,26 @@ def cell_jobs(root: Storage, folder: RunFolder, record: RunRecord) -> list[CellJ
     return jobs
 
 
+def comparisons_of(
+    root: Storage, folder: RunFolder, record: RunRecord, cells: Iterable[CellResult], run_tasks: RunTasks
+) -> bytes | None:
+    """Return what the fine-tuned cells of a run gained, as their file holds it; None for a run without any."""
+    jobs = cell_jobs(root, folder, record)
+    if not any(is_finetuned(job.cell.setting) for job in jobs):
+        return None
+    base_settings = {model.name: model.base_setting for model in record.models if model.base_setting}
+    complete = {result.cell for result in cells if result.complete}
+    calls = [(pair,) for pair in comparison_jobs(jobs, base_settings, complete)]
+    return write_comparisons(comparison for found in run_tasks(compare_cells, calls) for comparison in found)
+
+
 def table_and_manifest(
-    root: Storage, folder: RunFolder, record: RunRecord, cells: Sequence[CellResult]
+    root: Storage, folder: RunFolder, record: RunRecord, cells: Sequence[CellResult], compared: bytes | None
 ) -> tuple[bytes, bytes]:
     """Return a run's part of the table and its manifest: the same cells and seals give the same bytes."""
     table = write_results(row for cell in cells for row in cell.rows)
     incomplete = [cell for cell in cells if not cell.complete]
-    unsealed = [model.name for model in record.models if not root.exists(folder.seal(model.name, model.config))]
+    unsealed = [model.key for model in record.models if not root.exists(folder.seal(model.name, model.config))]
     manifest = {
         "schema_version": PLAN_VERSION,
         "run_id": folder.run_id,
@@ -178,8 +197,10 @@ def table_and_manifest(
         "scoring": digest(record.scoring),
         "cells": len(cells),
         "incomplete": {cell.cell.path: {"found": cell.found, "expected": cell.expected} for cell in incomplete},
-        "models": {model.name: model.config for model in record.models},
+        "models": {model.key: model.config for model in record.models},
     } | ({"unsealed": unsealed} if unsealed else {})
+    if compared is not None:
+        manifest["comparisons"] = {"file": folder.comparisons, "sha256": hashlib.sha256(compared).hexdigest()}
     return table, _manifest_json(manifest)
 
 

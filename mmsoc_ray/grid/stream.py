@@ -87,6 +87,7 @@ class Pipeline:
         answerer: The model.
         questions: What is asked, by dataset.
         fit: For a baseline: splits that it is fitted on.
+        datasets: For a baseline: splits that it answers on.
         resources: What the engine pool takes.
         words_digest: Digest of the OCR engine, where a setting uses one.
         job: This process of the job, in the record of attempts.
@@ -102,6 +103,7 @@ class Pipeline:
     fit: Mapping[str, SplitManifest]
     resources: Resources
     words_digest: str | None
+    datasets: Mapping[str, SplitManifest] = field(default_factory=dict)
     look_up: LookUp = nothing_known
     job: str = field(default_factory=lambda: secrets.token_hex(4))
 
@@ -229,6 +231,9 @@ class EngineActor:
                 [q for questions in pipeline.questions.values() for q in questions],
                 max_side=pipeline.answerer.entry.max_picture_side,
             ),
+            root=open_storage(pipeline.root_uri),
+            evaluated=pipeline.datasets,
+            prompts={q.task: q.definition.question(q.variant) for asked in pipeline.questions.values() for q in asked},
         )
         attempts.end_loading()
         self._engine = answerer.engine

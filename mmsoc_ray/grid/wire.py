@@ -34,6 +34,7 @@ REQUEST_SCHEMA = pa.schema(
         pa.field("positive", pa.string()),  # the label that a row's score is of
         pa.field("reference", pa.list_(pa.string())),
         pa.field("error", pa.string()),  # why it cannot be asked
+        pa.field("adapter", pa.string()),  # which adapter answers; empty for the model as it came
     ]
 )
 KNOWN_SCHEMA = pa.schema(
@@ -105,12 +106,13 @@ class PreparedUnit:
         return self.known.get(request["row_key"]) if request["error"] is None else None
 
     def askable(
-        self, example_pictures: Mapping[str, Picture] | None = None
+        self, example_pictures: Mapping[str, Picture] | None = None, *, merged: bool = False
     ) -> tuple[list[PreparedPost], list[list[int]]]:
         """Return what an engine is asked: the posts with their requests that carry no error and are not known.
 
         Args:
             example_pictures: Decoded example pictures by the digest of their files.
+            merged: Whether the adapter is part of the checkpoint, so that no engine is to be told of it.
 
         Returns:
             The posts, and for each of them the positions of its requests in ``requests``.
@@ -124,7 +126,7 @@ class PreparedUnit:
                 post_key=self.requests[asked[0]]["post_key"],
                 image=self.pictures.get(post),
                 image_sha256=next((s for i in asked if (s := self.requests[i]["image_sha256"])), None),
-                requests=tuple(_request(self.requests[i], example_pictures or {}) for i in asked),
+                requests=tuple(_request(self.requests[i], example_pictures or {}, merged=merged) for i in asked),
             )
             for post, asked in positions.items()
         ]
@@ -146,7 +148,7 @@ class PreparedUnit:
         }
 
 
-def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture]) -> Request:
+def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture], *, merged: bool) -> Request:
     return Request(
         setting=row["setting"],
         task=row["task"],
@@ -157,6 +159,7 @@ def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture]) ->
         labels=None if row["labels"] is None else dict(row["labels"]),
         example_pictures=tuple(example_pictures[sha256] for sha256 in row["example_images"]),
         places=tuple(row["places"]),
+        adapter="" if merged else row["adapter"],
     )
 
 

@@ -14,6 +14,7 @@ from mmsoc_ray.metrics.bootstrap import (
     intervals,
     percentile_interval,
     resampled_counts,
+    resampled_values,
     resampled_weights,
 )
 from mmsoc_ray.metrics.classification import (
@@ -35,6 +36,7 @@ from mmsoc_ray.metrics.classification import (
 from mmsoc_ray.metrics.confusion import Counts, Floats, classification_values, confusion_counts, divide
 from mmsoc_ray.metrics.drift import drift
 from mmsoc_ray.metrics.overlap import rouge_1, rouge_2, rouge_l, rouge_scores
+from mmsoc_ray.metrics.paired import bootstrap_p, mcnemar_exact
 from mmsoc_ray.metrics.ranking import (
     ProbabilityStatistic,
     RankingStatistic,
@@ -81,6 +83,7 @@ __all__ = [
     "bertscore_f1",
     "bertscore_values",
     "bleu",
+    "bootstrap_p",
     "character_error_rate",
     "chrf",
     "classification_values",
@@ -98,6 +101,7 @@ __all__ = [
     "macro_precision",
     "macro_recall",
     "mcc",
+    "mcnemar_exact",
     "micro_f1",
     "micro_precision",
     "micro_recall",
@@ -107,6 +111,7 @@ __all__ = [
     "percentile_interval",
     "refusal_rate",
     "resampled_counts",
+    "resampled_values",
     "resampled_weights",
     "rouge_1",
     "rouge_2",

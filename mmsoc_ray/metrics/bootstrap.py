@@ -71,11 +71,17 @@ def resampled_weights(posts: int, identity: str, resamples: int = RESAMPLES) -> 
 
 def intervals(chunks: Iterator[Counts], statistic: Statistic, level: float = LEVEL) -> dict[str, Interval]:
     """Return the interval of every value that a statistic gives over all resamples."""
+    resampled = resampled_values(chunks, statistic)
+    return {name: percentile_interval(values, level) for name, values in resampled.items()}
+
+
+def resampled_values(chunks: Iterator[Counts], statistic: Statistic) -> dict[str, Floats]:
+    """Return every value that a statistic gives, shape (resamples,) by name."""
     collected: dict[str, list[Floats]] = {}
     for chunk in chunks:
         for name, values in statistic(chunk).items():
             collected.setdefault(name, []).append(values)
-    return {name: percentile_interval(np.concatenate(values), level) for name, values in collected.items()}
+    return {name: np.concatenate(values) for name, values in collected.items()}
 
 
 def _chunks(resamples: int, width: int) -> Iterator[int]:

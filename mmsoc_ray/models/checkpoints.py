@@ -64,8 +64,10 @@ _RECIPES = {
 }
 
 
-def resolve_checkpoint(entry: ModelEntry) -> Path:
+def resolve_checkpoint(entry: ModelEntry, *, readers_only: bool = False) -> Path:
     """Return the folder of a model's weights, tokenizer and processor.
+
+    With ``readers_only``, weights of ``s3://`` may be missing in it: it serves to read prompts.
 
     A folder stays itself. Pulled weights of ``s3://`` are fetched at the first call. ``demo:<name>`` is converted from
     installed packages at the first call (10 to 60 s). Both are kept in the cache folder (``$MMSOC_CACHE``, else
@@ -79,7 +81,7 @@ def resolve_checkpoint(entry: ModelEntry) -> Path:
     if entry.checkpoint.startswith(_DEMO):
         return demo_checkpoint(entry.checkpoint.removeprefix(_DEMO))
     if is_remote(entry.checkpoint):
-        return fetch_weights(open_storage(entry.checkpoint))
+        return fetch_weights(open_storage(entry.checkpoint), readers_only=readers_only)
     folder = Path(entry.checkpoint).expanduser()
     if not folder.is_dir():
         raise CheckpointError(

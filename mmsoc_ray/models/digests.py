@@ -67,7 +67,7 @@ def model_digest(path: Path) -> str:
     if not files:
         kinds = ", ".join((_WEIGHTS, *_READERS))
         raise CheckpointError(f"{path}: no checkpoint folder (no file with one of {kinds})")
-    return combined_digest({name: _remembered_sha256(file) for name, file in files.items()})
+    return combined_digest({name: remembered_sha256(file) for name, file in files.items()})
 
 
 def noted_digest(path: Path) -> str | None:
@@ -84,7 +84,8 @@ def remember_sha256(file: Path, sha256: str) -> None:
         write_atomically(_note(file), sha256)
 
 
-def _remembered_sha256(file: Path) -> str:
+def remembered_sha256(file: Path) -> str:
+    """Return the sha256 of a file; it is read only where it was never asked for as it is now."""
     note = _note(file)
     if noted := _noted(note):
         return noted

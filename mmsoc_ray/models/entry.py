@@ -103,6 +103,7 @@ class ModelEntry:
         several_pictures: Who says that it reads several pictures in one prompt: the examples of ``few_shot_<k>`` are
             then shown with their pictures. Empty where it takes one, or where that is not known: they are then texts.
         settings: Settings that it can answer.
+        kinds: Kinds of tasks that it can answer; empty for all.
         dtype: ``auto`` is bfloat16 on GPUs and on CPUs with AMX, float32 on other CPUs, where bfloat16 is slower.
         prompt_template: ``chat`` uses the checkpoint's chat template; otherwise a format string with ``{image}`` and
             ``{prompt}``.
@@ -141,6 +142,7 @@ class ModelEntry:
     note: str = ""
     endpoint: Endpoint | None = None
     vllm: VllmLimits = VllmLimits()
+    kinds: tuple[str, ...] = ()
 
     @property
     def loads_weights(self) -> bool:

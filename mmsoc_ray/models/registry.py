@@ -47,6 +47,16 @@ _ENTRIES = (
         settings=("zero_shot",),
         source="an answer drawn from those of the training split",
     ),
+    ModelEntry(
+        name="tfidf_logreg",
+        family="baseline",
+        parameters_b=0.0,
+        engine="baseline",
+        settings=("text_only",),
+        kinds=("classification",),
+        source="logistic regression over TF-IDF of words and pairs of words of the training split's texts "
+        "(scikit-learn); the pictures are not looked at",
+    ),
     *PUBLISHED,
 )
 

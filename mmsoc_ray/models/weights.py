@@ -164,8 +164,10 @@ def locate_weights(entry: ModelEntry, root: str) -> ModelEntry:
     return dataclasses.replace(entry, checkpoint=f"{storage.uri}/{folders[0]}", revision=PurePosixPath(folders[0]).name)
 
 
-def fetch_weights(source: Storage) -> Path:
+def fetch_weights(source: Storage, *, readers_only: bool = False) -> Path:
     """Return the folder of this machine that holds a copy of pulled weights, fetching them when it does not.
+
+    With ``readers_only``, the weights themselves stay where they are: configuration, tokenizer and processor are small.
 
     The folder lies in the cache folder, under the digest of the weights. Of several processes that ask at once, one
     fetches. Every file is checked against the manifest; a folder that has lost or changed a byte is fetched again.
@@ -175,20 +177,22 @@ def fetch_weights(source: Storage) -> Path:
         StorageError: Where the server refuses.
     """
     weights = read_weights(source)
+    files = [file for file in weights.files if not (readers_only and file.path.endswith(".safetensors"))]
+    digest = combined_digest({file.path: file.sha256 for file in files})
 
     def is_whole(folder: Path) -> bool:
-        return (folder / weights.files[0].path).is_file() and model_digest(folder) == weights.digest
+        return (folder / files[0].path).is_file() and model_digest(folder) == digest
 
     def fetch(folder: Path) -> None:
-        check_room(folder, weights.size, weights.checkpoint)
+        check_room(folder, sum(file.size for file in files), weights.checkpoint)
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-            list(pool.map(lambda file: _fetch_file(source, file, folder), weights.files))
+            list(pool.map(lambda file: _fetch_file(source, file, folder), files))
         fetched.append(folder)
 
     fetched: list[Path] = []
-    folder = cached_folder(cache_folder() / "weights" / weights.digest, fetch, is_whole=is_whole)
+    folder = cached_folder(cache_folder() / "weights" / digest, fetch, is_whole=is_whole)
     if fetched:  # and checked: no reason to read the files again
-        for file in weights.files:
+        for file in files:
             remember_sha256(folder / file.path, file.sha256)
     return folder
 

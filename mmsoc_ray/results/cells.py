@@ -109,7 +109,7 @@ class CellScores:
 
 
 @dataclass(frozen=True)
-class _Read:
+class ReadCell:
     """A cell's rows in the order of their post keys, with the answers parsed; a failed request is parsed as None."""
 
     rows: CellRows
@@ -118,11 +118,12 @@ class _Read:
 
     @property
     def texts(self) -> list[str | None]:
+        """What the parser read; None where it read nothing."""
         return [parsed.value for parsed in self.parsed]
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Metrics that are computed together, and resampled together.
 
     Attributes:
@@ -165,17 +166,9 @@ def score_cell(
         ValueError: The sequences are not parallel, a post stands twice, or a reference is absent or outside the task's
             labels; the message names the post and the value.
     """
-    read = _read(task, rows, policy)
-    if task.kind == "classification":
-        parts = _classification(task, read)
-    elif task.kind == "tagging":
-        parts = _tagging(task, read)
-    elif task.kind == "ocr":
-        parts = _ocr(read)
-    else:
-        parts = _free_text(read, bertscore)
+    read = read_cell(task, rows, policy)
     found: dict[str, MetricValue] = {}
-    for name, part in {**parts, "tokens": _tokens(read)}.items():
+    for name, part in {**parts_of(task, read, bertscore), "tokens": _tokens(read)}.items():
         found.update(_with_intervals(part, f"{identity}|{name}"))
     return CellScores(
         n=len(read.parsed),
@@ -185,7 +178,21 @@ def score_cell(
     )
 
 
-def _read(task: Task, rows: CellRows, policy: ParsePolicy) -> _Read:
+def parts_of(task: Task, read: ReadCell, bertscore: Encoder | None = None) -> dict[str, Part]:
+    """Return what a cell's metrics are computed from, but for the length of its answers."""
+    if task.kind == "classification":
+        return {"labels": _labels(task, read), **_scored(task, read)}
+    if task.kind == "tagging":
+        return _tagging(task, read)
+    return _ocr(read) if task.kind == "ocr" else _free_text(read, bertscore)
+
+
+def read_cell(task: Task, rows: CellRows, policy: ParsePolicy) -> ReadCell:
+    """Parse a cell's answers, in the order of its post keys.
+
+    Raises:
+        ValueError: As ``score_cell``.
+    """
     columns = (
         rows.post_key,
         rows.output,
@@ -218,7 +225,7 @@ def _read(task: Task, rows: CellRows, policy: ParsePolicy) -> _Read:
         label_scores=None if rows.label_scores is None else [rows.label_scores[at] for at in order],
         score=None if rows.score is None else [rows.score[at] for at in order],
     )
-    return _Read(ordered, parsed, failed)
+    return ReadCell(ordered, parsed, failed)
 
 
 def _check_reference(task: Task, post_key: str, reference: Sequence[str]) -> None:
@@ -233,7 +240,7 @@ def _check_reference(task: Task, post_key: str, reference: Sequence[str]) -> Non
         )
 
 
-def _with_intervals(part: _Part, identity: str) -> dict[str, MetricValue]:
+def _with_intervals(part: Part, identity: str) -> dict[str, MetricValue]:
     values = part.statistic(part.observed[None])
     if part.of_posts:
         chunks = resampled_weights(len(part.observed), identity)
@@ -243,16 +250,16 @@ def _with_intervals(part: _Part, identity: str) -> dict[str, MetricValue]:
     return {name: MetricValue(name, float(value[0]), *bounds[name]) for name, value in values.items()}
 
 
-def _of_posts(read: _Read, *statistics: Statistic) -> _Part:
+def _of_posts(read: ReadCell, *statistics: Statistic) -> Part:
     """Return metrics that are computed from the same resamples of posts, drawn once."""
 
     def together(weights: Counts) -> dict[str, Floats]:
         return {name: values for statistic in statistics for name, values in statistic(weights).items()}
 
-    return _Part(np.ones(len(read.parsed), np.int64), together, of_posts=True)
+    return Part(np.ones(len(read.parsed), np.int64), together, of_posts=True)
 
 
-def _rates(read: _Read) -> MeanStatistic:
+def _rates(read: ReadCell) -> MeanStatistic:
     return MeanStatistic(
         {
             "success_rate": [parsed.values is not None for parsed in read.parsed],
@@ -261,22 +268,28 @@ def _rates(read: _Read) -> MeanStatistic:
     )
 
 
-def _tokens(read: _Read) -> _Part:
+def _tokens(read: ReadCell) -> Part:
     """Mean output length, from how often each length occurs: lengths are few, posts may be many."""
     pairs = zip(read.rows.output_tokens, read.failed, strict=True)
     answered = [count for count, failed in pairs if count is not None and not failed]
     lengths, counts = np.unique(np.asarray(answered, np.int64), return_counts=True)
-    return _Part(counts, MeanStatistic({"output_tokens_mean": lengths}), of_posts=False)
+    return Part(counts, MeanStatistic({"output_tokens_mean": lengths}), of_posts=False)
 
 
-def _classification(task: Task, read: _Read) -> dict[str, _Part]:
-    """Metrics from the counts of true label by predicted label, unparsed or failed, refused."""
+def label_codes(task: Task, read: ReadCell) -> tuple[Counts, Counts]:
+    """Return each post's true label and what was said, as numbers: a label, unparsed or failed, refused."""
     labels = len(task.labels)
     code = {label: at for at, label in enumerate(task.labels)}
     true = np.asarray([code[reference[0]] for reference in read.rows.reference], np.int64)
     said = [code[parsed.value] if parsed.value is not None else labels + int(parsed.refused) for parsed in read.parsed]
+    return true, np.asarray(said, np.int64)
+
+
+def _labels(task: Task, read: ReadCell) -> Part:
+    """Metrics from the counts of true label by predicted label, unparsed or failed, refused."""
+    labels, (true, said) = len(task.labels), label_codes(task, read)
     width = labels + 2
-    counts = np.bincount(true * width + np.asarray(said, np.int64), minlength=labels * width)
+    counts = np.bincount(true * width + said, minlength=labels * width)
 
     def statistic(flat: Counts) -> dict[str, Floats]:
         matrices = flat.reshape(-1, labels, width)
@@ -288,10 +301,10 @@ def _classification(task: Task, read: _Read) -> dict[str, _Part]:
             "refusal_rate": divide(refused, posts, np.nan),
         }
 
-    return {"labels": _Part(counts, statistic, of_posts=False), **_scored(task, read)}
+    return Part(counts, statistic, of_posts=False)
 
 
-def _scored(task: Task, read: _Read) -> dict[str, _Part]:
+def _scored(task: Task, read: ReadCell) -> dict[str, Part]:
     """Metrics of probabilities, where the run scored labels."""
     statistics: list[Statistic] = []
     scores = np.asarray([math.nan if score is None else score for score in read.rows.score or ()], np.float64)
@@ -308,7 +321,7 @@ def _scored(task: Task, read: _Read) -> dict[str, _Part]:
     return {"scores": _of_posts(read, *statistics)} if statistics else {}
 
 
-def _tagging(task: Task, read: _Read) -> dict[str, _Part]:
+def _tagging(task: Task, read: ReadCell) -> dict[str, Part]:
     references = [{normalise_tag(tag) for tag in reference} for reference in read.rows.reference]
     # Whoever asks the built-in task about tags of their own is not scored over MM-Soc's.
     usual = {normalise_tag(tag) for tag in task.vocabulary}
@@ -318,7 +331,7 @@ def _tagging(task: Task, read: _Read) -> dict[str, _Part]:
     return {"posts": _of_posts(read, statistic, _rates(read))}
 
 
-def _ocr(read: _Read) -> dict[str, _Part]:
+def _ocr(read: ReadCell) -> dict[str, Part]:
     best = [_nearest(reference, text) for reference, text in zip(read.rows.reference, read.texts, strict=True)]
     pairs = zip(best, read.texts, strict=True)
     same = [text is not None and normalise_text(text) == normalise_text(true) for true, text in pairs]
@@ -338,7 +351,7 @@ def _nearest(references: Sequence[str], text: str | None) -> str:
     return references[int(np.argmin(divide(edits, words, math.inf)))]
 
 
-def _free_text(read: _Read, encoder: Encoder | None) -> dict[str, _Part]:
+def _free_text(read: ReadCell, encoder: Encoder | None) -> dict[str, Part]:
     references = read.rows.reference
     of_posts: dict[str, Floats] = rouge_scores(read.texts, references)
     if encoder is not None:

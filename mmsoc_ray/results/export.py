@@ -9,15 +9,23 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from mmsoc_ray.results.comparisons import Comparison
 from mmsoc_ray.results.escape import markdown_cell
 from mmsoc_ray.results.footnotes import footnotes
-from mmsoc_ray.results.overview import Cell, Column, Incomplete, arrange
+from mmsoc_ray.results.gain_overview import GAIN_NOTES, arrange_gains
+from mmsoc_ray.results.overview import Cell, Column, Incomplete, Overview, arrange
 from mmsoc_ray.results.schema import RESULT_SCHEMA
 from mmsoc_ray.results.table import ResultRow, sort_rows
 
 
-def to_markdown(rows: Iterable[ResultRow], *, notes: Sequence[str] = (), incomplete: Incomplete | None = None) -> str:
-    """Return the results of one run as a Markdown table with its footnotes beneath.
+def to_markdown(
+    rows: Iterable[ResultRow],
+    *,
+    notes: Sequence[str] = (),
+    incomplete: Incomplete | None = None,
+    comparisons: Sequence[Comparison] = (),
+) -> str:
+    """Return the results of one run as a Markdown table with its footnotes beneath, then what fine-tuning gained.
 
     Models and settings by tasks as in the terminal, in one table: a page scrolls.
 
@@ -25,6 +33,15 @@ def to_markdown(rows: Iterable[ResultRow], *, notes: Sequence[str] = (), incompl
         ValueError: If the rows are those of several runs.
     """
     overview = arrange(rows, incomplete)
+    lines = [*_table(overview), ""]
+    lines.extend(f"- {markdown_cell(note)}" for note in footnotes(overview, notes))
+    gained = arrange_gains(comparisons, overview)
+    if gained.lines:
+        lines += ["", "What fine-tuning gained", "", *_table(gained), "", *(f"- {note}" for note in GAIN_NOTES)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(overview: Overview) -> list[str]:
     lines = [
         "| " + " | ".join(["model", "setting", *(_heading(column) for column in overview.columns)]) + " |",
         "| " + " | ".join(["---"] * (2 + len(overview.columns))) + " |",
@@ -34,9 +51,7 @@ def to_markdown(rows: Iterable[ResultRow], *, notes: Sequence[str] = (), incompl
         lines.append(
             "| " + " | ".join([markdown_cell(line.model), markdown_cell(line.setting_and_adapter), *cells]) + " |"
         )
-    lines.append("")
-    lines.extend(f"- {markdown_cell(note)}" for note in footnotes(overview, notes))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def to_csv(rows: Iterable[ResultRow]) -> str:
@@ -72,7 +87,7 @@ def _cell(cell: Cell | None, digits: int) -> str:
         return "·"
     value = f"**{cell.value_text(digits)}**" if cell.best else cell.value_text(digits)
     lines = [f"{value} {cell.interval_text(digits)}".strip(), cell.success_text, cell.failed_text]
-    return "<br>".join(line for line in lines if line)
+    return "<br>".join(line for line in lines if line).replace("\n", "<br>")
 
 
 def _is_nan(value: object) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mmsoc_ray.results.cells import HEADLINE, higher_is_better
 from mmsoc_ray.results.table import CellKey, ResultRow
 from mmsoc_ray.tasks import TASKS
+from mmsoc_ray.tasks.metric_names import COUNTED
 
 BASELINE_FAMILY = "baseline"
 NO_ADAPTER = ("", "none")
@@ -24,7 +25,8 @@ SETTING_ORDER = (
     "finetuned_explained",
 )
 FALLBACK_METRICS = ("macro_f1", "sample_f1", "word_error_rate", "rouge_l", "accuracy")
-"""Headline of a task that ``HEADLINE`` does not know: the first of these that it has."""
+"""Headline of a task that ``HEADLINE`` does not know: the first of these that it has. Cells of ``mmsoc explain`` have
+counts only, and show the share that could be read."""
 
 Incomplete = Mapping[CellKey, tuple[int, int]]
 """Cells short of predictions: how many are there, how many there should be."""
@@ -168,10 +170,10 @@ def _column(
 
 
 def _headline(task: str, metrics: set[str]) -> str:
-    if task in HEADLINE:
+    if task in HEADLINE and (HEADLINE[task] in metrics or not metrics):
         return HEADLINE[task]
     present = [metric for metric in FALLBACK_METRICS if metric in metrics]
-    return present[0] if present else min(metrics - {"success_rate"}, default="success_rate")
+    return present[0] if present else min(metrics - set(COUNTED), default="success_rate")
 
 
 def _best(column: Column, cells: Iterable[Mapping[str, ResultRow]]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +15,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from mmsoc_ray.results.comparisons import Comparison
 from mmsoc_ray.results.escape import printable
 from mmsoc_ray.results.export import to_csv, to_json, to_markdown
 from mmsoc_ray.results.footnotes import footnotes
+from mmsoc_ray.results.gain_overview import GAIN_NOTES, arrange_gains
 from mmsoc_ray.results.overview import Cell, Column, Incomplete, Line, Overview, arrange
 from mmsoc_ray.results.table import ResultRow
 
@@ -36,6 +38,7 @@ def render_table(
     *,
     notes: Sequence[str] = (),
     incomplete: Incomplete | None = None,
+    comparisons: Sequence[Comparison] = (),
     width: int | None = None,
 ) -> RenderableType:
     """Return the results of one run as a table for the terminal: models and settings by tasks.
@@ -47,12 +50,14 @@ def render_table(
         rows: All metrics of a run's cells.
         notes: What else a reader must know, one line each.
         incomplete: Cells short of predictions; they are marked instead of scored.
+        comparisons: What fine-tuned cells gained, shown in a table of its own beneath.
         width: Columns to fill; by default those of the console that prints it.
 
     Raises:
         ValueError: If the rows are those of several runs.
     """
-    return _Rendered(arrange(rows, incomplete), tuple(notes), width)
+    overview = arrange(rows, incomplete)
+    return _Rendered(overview, tuple(notes), width, arrange_gains(comparisons, overview))
 
 
 def save_svg(
@@ -62,6 +67,7 @@ def save_svg(
     *,
     notes: Sequence[str] = (),
     incomplete: Incomplete | None = None,
+    comparisons: Sequence[Comparison] = (),
     width: int = SVG_WIDTH,
 ) -> None:
     """Write a picture of the table in a terminal of ``width`` columns; the same rows give the same bytes.
@@ -74,7 +80,7 @@ def save_svg(
     console = Console(
         record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor", _environ={}
     )
-    console.print(render_table(rows, notes=notes, incomplete=incomplete))
+    console.print(render_table(rows, notes=notes, incomplete=incomplete, comparisons=comparisons))
     picture = console.export_svg(title=printable(title), unique_id="mmsoc-results")
     picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL).replace("Fira Code, monospace", SVG_FONTS)
     picture = "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
@@ -86,17 +92,27 @@ class _Rendered:
     overview: Overview
     notes: tuple[str, ...]
     width: int | None
+    gains: Overview
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(self.width or options.max_width, options.max_width)
         if not self.overview.lines:
             yield Text("no results", style="dim")
-        bands, widths = _bands(self.overview, width)
-        for band in bands:
-            yield _band(self.overview, band, widths)
-            yield ""
+        yield from _tables(self.overview, width)
         for note in footnotes(self.overview, self.notes):
             yield Text(note, style="dim")
+        if self.gains.lines:
+            yield Text("\nWhat fine-tuning gained\n", style="bold")
+            yield from _tables(self.gains, width)
+            for note in GAIN_NOTES:
+                yield Text(note, style="dim")
+
+
+def _tables(overview: Overview, width: int) -> Iterator[RenderableType]:
+    bands, widths = _bands(overview, width)
+    for band in bands:
+        yield _band(overview, band, widths)
+        yield ""
 
 
 def _bands(overview: Overview, width: int) -> tuple[list[tuple[Column, ...]], dict[Column, int]]:

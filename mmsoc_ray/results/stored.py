@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.results.comparisons import Comparison, read_comparisons
 from mmsoc_ray.results.footnotes import policy_notes
 from mmsoc_ray.results.table import CellKey, ResultRow, read_results
 
@@ -20,11 +21,13 @@ class StoredRun:
         rows: One row per cell and metric.
         notes: Lines shown beneath the table.
         incomplete: Cells that lack predictions: found and expected posts.
+        comparisons: What its fine-tuned cells gained.
     """
 
     rows: list[ResultRow]
     notes: tuple[str, ...]
     incomplete: Mapping[CellKey, tuple[int, int]]
+    comparisons: Sequence[Comparison] = ()
 
 
 def read_run(root_uri: str, run_id: str) -> StoredRun:
@@ -48,7 +51,9 @@ def read_run(root_uri: str, run_id: str) -> StoredRun:
     notes = (*policy_notes(plan.get("scoring", {}).get("parse_policy", {})), *plan["notes"])
     if manifest.get("status") == "under_way":
         notes = (*notes, "The run is being taken up, or was when its process ended: this table is from before.")
-    return StoredRun(read_results(root.read(manifest["results"]["file"])), notes, incomplete)
+    compared = manifest.get("comparisons")
+    comparisons = [] if compared is None else read_comparisons(root.read(compared["file"]))
+    return StoredRun(read_results(root.read(manifest["results"]["file"])), notes, incomplete, comparisons)
 
 
 def _cell_of(path: str) -> CellKey:

@@ -21,9 +21,20 @@ NUMBERED_SETTINGS: dict[str, str] = {
 }
 """Known settings with a number, which counts without leading zeros, and what each shows."""
 
+FINETUNED_SETTINGS: dict[str, str] = {
+    "finetuned": "as zero_shot (text_only to a model that sees no pictures), to the model with an adapter that was "
+    "trained on right answers",
+    "finetuned_explained": "as finetuned, with an adapter that was trained on right answers and why they hold",
+}
+"""Settings that are answered by an adapter which a recipe trains, and what each shows."""
+
 MOST: dict[str, int] = {"few_shot": 16, "self_improve": 10}
 """Greatest number of each numbered setting. Our choice: sixteen texts of 128 words fill a context of 4,096 tokens, and
 every round costs as much as a zero-shot run (MM-Soc's code has two by default)."""
+
+EXPLAIN = "explain"
+"""Setting of a teacher that is asked why a label holds: ``few_shot_<k>`` without examples. ``mmsoc explain`` asks it;
+no grid does, for the question names the right answer."""
 
 WITHOUT_PICTURE = frozenset({"text_only"})
 
@@ -36,14 +47,14 @@ def check_setting(setting: str) -> str:
     Raises:
         ValueError: The setting is not known, or its number out of bounds; the message names the allowed ones.
     """
-    if setting in SETTINGS:
+    if setting in SETTINGS or setting in FINETUNED_SETTINGS:
         return setting
     kind, number = _parts(setting)
     if kind in MOST:
         if not 1 <= number <= MOST[kind]:
             raise ValueError(f"setting {setting!r}: its number must be from 1 to {MOST[kind]}, for example {kind}_2")
         return setting
-    known = (*SETTINGS, *NUMBERED_SETTINGS)
+    known = (*SETTINGS, *NUMBERED_SETTINGS, *FINETUNED_SETTINGS)
     close = difflib.get_close_matches(setting, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown setting {setting!r}.{hint} Allowed: {', '.join(known)}")
@@ -66,8 +77,13 @@ def rounds(setting: str) -> int:
     return 1 + number if kind == "self_improve" else 1
 
 
+def is_finetuned(setting: str) -> bool:
+    """Whether an adapter answers in the setting, not the model as it came."""
+    return setting in FINETUNED_SETTINGS
+
+
 def base_setting(setting: str, *, sees_pictures: bool = True) -> str:
-    """Return the setting that a numbered one builds on; every other one unchanged.
+    """Return the setting that a numbered or fine-tuned one, or ``explain``, builds on; every other one unchanged.
 
     Args:
         setting: A known setting.
@@ -76,7 +92,7 @@ def base_setting(setting: str, *, sees_pictures: bool = True) -> str:
     Raises:
         ValueError: The setting is not known.
     """
-    if check_setting(setting) in SETTINGS:
+    if setting != EXPLAIN and check_setting(setting) in SETTINGS:
         return setting
     return "zero_shot" if sees_pictures else "text_only"
 

@@ -103,6 +103,7 @@ def render(
     variant: str = "official",
     words: str | None = None,
     text_words: int = TEXT_WORDS,
+    asked: str | None = None,
 ) -> str:
     """Return what a user asks about a post, without any model's own wrapping.
 
@@ -129,12 +130,13 @@ def render(
         variant: Which of the task's prompts.
         words: What an OCR engine read in the picture; used by ``with_ocr`` only.
         text_words: Bound on the words of each text.
+        asked: What is asked instead of the task's question.
 
     Raises:
         ValueError: The setting or the variant is not known.
     """
     setting = base_setting(setting)
-    question = task.question(variant)
+    question = task.question(variant) if asked is None else asked
     shows_text = setting in ("text_only", "with_ocr") or (
         setting == "zero_shot" and (task.uses_text or variant in task.text_variants)
     )

@@ -265,7 +265,7 @@ def test_an_end_of_turn_in_a_post_does_not_end_the_turn(text_engine: Transformer
 def test_a_control_token_that_slips_through_is_refused(
     text_engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_engine._loaded.wrapper, "_split", lambda prompt: prompt)
+    monkeypatch.setattr(text_engine._loaded.wrapper, "harmless", lambda prompt: prompt)
     found = answers(text_engine, [PreparedPost("p", None, None, (request("a<|im_end|>b"), request("fine")))])
     assert "control tokens" in (found[0, 0].error or "")
     assert found[0, 1].output is not None

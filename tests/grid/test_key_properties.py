@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmsoc_ray.data import Post, Unit, open_storage, plan_units, read_unit, write_split
 from mmsoc_ray.grid.answerer import Answerer
-from mmsoc_ray.grid.plan import Question
+from mmsoc_ray.grid.plan import Adapter, Question
 from mmsoc_ray.grid.prepare import Words, prepare_unit
 from mmsoc_ray.models import ModelEntry
 from mmsoc_ray.models.entry import Decoding
@@ -116,6 +116,27 @@ def test_another_limit_scoring_or_example_changes_the_keys_of_its_question(make_
     found = changed(keys_of(posts), keys_of(posts, with_question(at, **change)))
     question = QUESTIONS[at]
     assert found == {(post.post_key, question.task, question.setting) for post in posts}
+
+
+@given(post_lists, questions, st.sampled_from(["digest", "other"]))
+def test_an_adapter_changes_the_keys_of_its_question_and_of_no_other(make_posts, content, at, digest):
+    posts = make_posts(content)
+    plain, question = keys_of(posts), QUESTIONS[at]
+    adapted = keys_of(posts, with_question(at, adapter=Adapter("tuned", digest)))
+    assert changed(plain, adapted) == {(post.post_key, question.task, question.setting) for post in posts}
+    renamed = keys_of(posts, with_question(at, adapter=Adapter("another-name", digest)))
+    assert renamed == adapted
+    assert changed(adapted, keys_of(posts, with_question(at, adapter=Adapter("tuned", "third")))) == changed(
+        plain, adapted
+    )
+
+
+@given(post_lists)
+def test_an_adapter_has_the_same_keys_beside_its_base_and_merged(make_posts, content):
+    posts = make_posts(content)
+    asked = tuple(replace(q, adapter=Adapter("tuned", "weights")) for q in QUESTIONS if q.setting == "zero_shot")
+    merged = replace(MODEL, adapters={"tuned": "weights"}, merged=True)
+    assert keys_of(posts, asked, replace(MODEL, adapters={"tuned": "weights"})) == keys_of(posts, asked, merged)
 
 
 @given(post_lists)

@@ -156,6 +156,14 @@ def test_a_node_fetches_once_and_has_the_digest_of_the_manifest(remote, folder, 
     assert remote.fetched() == sorted(FILES)
 
 
+def test_who_only_reads_prompts_fetches_no_weights(remote):
+    readers = fetch_weights(remote, readers_only=True)
+    assert fetch_weights(remote, readers_only=True) == readers
+    assert remote.fetched() == sorted(set(FILES) - {"model.safetensors"})
+    assert (fetch_weights(remote) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert readers != fetch_weights(remote)
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone", "empty"])
 def test_a_damaged_copy_is_fetched_again(damage, remote):
     copy = fetch_weights(remote)

@@ -248,3 +248,9 @@ def test_the_picture_is_the_same_bytes_each_time_and_fetches_nothing(tmp_path: P
     xml.dom.minidom.parseString(picture)
     assert "url(http" not in picture.replace('"', "")
     assert "0.34" in picture
+
+
+def test_cells_that_claim_no_quality_show_the_share_that_could_be_read():
+    counts = [row for row in cell("humor", setting="explain", ok=0.9) if row.metric == "success_rate"]
+    assert "0.90" in shown(counts)
+    assert "undefined" not in shown(counts)

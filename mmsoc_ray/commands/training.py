@@ -1,0 +1,32 @@
+"""Training on the way to a run: the adapters that its fine-tuned settings lack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmsoc_ray.data import Storage
+    from mmsoc_ray.training import AdapterCard, TrainingJob
+
+
+def trainer(root: Storage, note: Callable[[str], None], *, address: str | None) -> Callable[[TrainingJob], AdapterCard]:
+    """Return what trains an adapter and keeps it below the output root.
+
+    Args:
+        root: Output root.
+        note: Told how far it is.
+        address: Ray cluster to join; by default that of ``RAY_ADDRESS``, else Ray starts inside this process.
+    """
+
+    def train(job: TrainingJob) -> AdapterCard:
+        from mmsoc_ray.grid.stream import start_ray
+        from mmsoc_ray.interrupts import terminate_as_interrupt
+        from mmsoc_ray.training import train_adapter
+
+        start_ray(address)
+        terminate_as_interrupt()
+        note(f"training {job.name} ({job.recipe.method} of {job.entry.name})")
+        return train_adapter(job, root, note=note)
+
+    return train
