@@ -164,6 +164,7 @@ def _streamed(plan: FeedPlan, portions: list[Portion], rank: int, workers: int) 
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK_BYTES
     context.enable_progress_bars = context.print_on_execution_start = False
+    context.raise_original_map_exception = True
     tables: Any = dataset.iter_batches(prefetch_batches=1, batch_size=None, batch_format="pyarrow")
     yield from _joined(row for table in tables for row in table.to_pylist())
 
