@@ -84,12 +84,12 @@ def _models_of(root: Storage, run_id: str) -> list[EarlierRun] | str:
         return [
             EarlierRun(
                 run_id,
-                folder.predictions(name, plan["models"][name]["config"]),
-                int(plan["models"][name]["units"]),
-                int(plan["models"][name]["requests"]),
+                folder.predictions(configuration["model"], plan["models"][key]["config"]),
+                int(plan["models"][key]["units"]),
+                int(plan["models"][key]["requests"]),
                 frozenset(digest(dataset["answerer"]) for dataset in configuration["datasets"].values()),
             )
-            for name, configuration in plan["configuration"]["models"].items()
+            for key, configuration in plan["configuration"]["models"].items()
         ]
     except FileNotFoundError:
         return []
