@@ -116,7 +116,9 @@ def small_grid(folder: Path, tasks: str) -> Path:
 
 def test_a_task_that_no_dataset_has_targets_for_is_refused(tmp_path):
     write(tmp_path / "data", "one", [{"humor": ("humorous",)}])
-    with pytest.raises(ConfigurationError, match=r"no dataset of the grid has targets for 'ocr' \(datasets: one/test\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"no dataset of the grid has targets for 'ocr' \(datasets: one/test\)"
+    ):
         planned(small_grid(tmp_path, "[humor, ocr]"))
 
 
