@@ -78,7 +78,7 @@ def _merged(model: Any, adapter: Path) -> Any:
 def _with_low_rank(model: Any, adapter: Path) -> Any:
     try:
         adapted = peft.PeftModel(model, peft.LoraConfig.from_pretrained(str(adapter)))
-        loaded = peft.set_peft_model_state_dict(adapted, load_file(adapter / LORA_WEIGHTS))
+        loaded: Any = peft.set_peft_model_state_dict(adapted, load_file(adapter / LORA_WEIGHTS))
     except (ValueError, RuntimeError) as error:
         raise _misfit(adapter, " ".join(str(error).split())[:300]) from error
     if loaded.unexpected_keys:

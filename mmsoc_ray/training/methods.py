@@ -79,6 +79,7 @@ class TrainableModel:
         targets = lora_targets(model, recipe.targets, where=where)
         if recipe.method == "pissa":
             _check_rank(model, targets, recipe.rank, where)
+        start: Any = PISSA if recipe.method == "pissa" and not resumed else True
         config = peft.LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # annotated int, used as a number
@@ -86,7 +87,7 @@ class TrainableModel:
             target_modules=targets,
             use_rslora=recipe.method == "rslora",
             use_dora=recipe.method == "dora",
-            init_lora_weights=PISSA if recipe.method == "pissa" and not resumed else True,
+            init_lora_weights=start,
         )
         torch.manual_seed(recipe.seed)
         return peft.get_peft_model(model, config)

@@ -75,7 +75,7 @@ def add_up_gradients(parameters: Iterable[nn.Parameter]) -> None:
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for parameter, part in zip(learning, parts, strict=True):
         parameter.grad = part.view_as(parameter)
 

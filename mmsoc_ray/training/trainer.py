@@ -78,8 +78,9 @@ def train_adapter(
 
 
 def _fit(job: TrainingJob, root: Storage, settings: dict[str, Any], *, in_process: bool) -> Any:
+    worker: Any = train_worker  # Ray's annotations are those of its older trainer
     trainer = TorchTrainer(
-        train_worker,
+        worker,
         train_loop_config=settings,
         scaling_config=_scaling(job, in_process=in_process),
         run_config=RunConfig(
@@ -91,7 +92,7 @@ def _fit(job: TrainingJob, root: Storage, settings: dict[str, Any], *, in_proces
     )
     kept = f"Checkpoints are kept in {root.uri}/{TRAINING}/{job.name}; the same command goes on from the last one."
     try:
-        result = trainer.fit()
+        result: Any = trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(f"training {job.name}: {_cause(error)} {kept}") from error
     if (said := result.return_value) is not None:
@@ -109,8 +110,9 @@ def _scaling(job: TrainingJob, *, in_process: bool) -> ScalingConfig:
     resources = {"CPU": recipe.cpus_per_worker}
     if recipe.gpus_per_worker:
         resources["GPU"] = recipe.gpus_per_worker
+    workers: Any = most if least == most else (least, most)
     return ScalingConfig(
-        num_workers=most if least == most else (least, most),
+        num_workers=workers,
         use_gpu=recipe.gpus_per_worker > 0,
         resources_per_worker=resources,
     )

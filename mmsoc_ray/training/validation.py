@@ -58,7 +58,8 @@ class Validator:
         self._explanations = read_explanations(job.recipe, data, sorted(set(splits)))
         self._maker = SampleMaker(checkpoint, job.entry, job.recipe)
         weights = next(p for p in training.trainable.base.parameters())
-        entry = dataclasses.replace(job.entry, dtype=str(weights.dtype).removeprefix("torch."))
+        dtype: Any = str(weights.dtype).removeprefix("torch.")
+        entry = dataclasses.replace(job.entry, dtype=dtype)
         # What is shared between prompts needs another attention, in which the model would go on learning.
         plain = dataclasses.replace(loaded, shares_prefixes=False)
         self._engine = TransformersEngine(plain, entry, device=weights.device)
@@ -137,7 +138,7 @@ class Validator:
         cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in rows:
             cells[row[0], row[1]].append(row)
-        found = {}
+        found: dict[str, float] = {}
         for (dataset, name), of_cell in sorted(cells.items()):
             task = next(task.definition for task in self._job.tasks[dataset] if task.definition.name == name)
             _, _, keys, outputs, errors, references, tokens = zip(*of_cell, strict=True)

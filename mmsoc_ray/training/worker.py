@@ -185,7 +185,8 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
 def _has_room(job: TrainingJob) -> bool:
     """Whether the cluster has a CPU that no worker holds; without one, tasks of Ray Data would wait for ever."""
     held = sharding.workers() * job.recipe.cpus_per_worker
-    return float(ray.cluster_resources().get("CPU", 0.0)) >= held + PREPARE_CPUS
+    resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return float(resources.get("CPU", 0.0)) >= held + PREPARE_CPUS
 
 
 def _resumed() -> dict[str, Any] | None:
