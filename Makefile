@@ -10,7 +10,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 unexport PYTHONDONTWRITEBYTECODE
 
-BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together ray_data_llm flat_memory run_overhead prepare_memory
+BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together ray_data_llm training flat_memory run_overhead prepare_memory
 
 .PHONY: demo test test-faults bench lint environment clean
 

@@ -81,13 +81,15 @@ def read_explanations(recipe: Recipe, data: Storage, splits: Iterable[tuple[str,
         tables = [_read(data, f"{split_folder(*split)}/{EXPLANATIONS_FILE}") for split in wanted]
     for table in tables:
         for key, task, explanation in zip(*(table[name].to_pylist() for name in COLUMNS), strict=True):
-            if tuple(PurePosixPath(key).parts[:2]) in wanted and explanation and not explanation.isspace():
+            if not (key and explanation) or explanation.isspace():
+                continue
+            if tuple(PurePosixPath(key).parts[:2]) in wanted:
                 found.setdefault((key, task), explanation.strip())
     return found
 
 
 def shuffled(explanations: Explanations, seed: int) -> dict[PostTask, str]:
-    """Give each pair of post and task the explanation of another post of the same task; with one post there is none.
+    """Give each pair of post and task the explanation of another post of the same task; a lone post keeps its own.
 
     The pairs of a task stand in a circle in the order of SHA-256 of ``<seed>|<task>|<post_key>``; each gets the
     explanation of the next.
