@@ -155,7 +155,7 @@ def test_posts_share_the_examples_before_their_own_pictures(
         encoded.append(len(inputs["pixel_values"]))
         return encode(**inputs)
 
-    monkeypatch.setattr(llava._pictures, "_examples", {})
+    monkeypatch.setattr(llava, "_encoders", {})
     monkeypatch.setattr(llava._loaded.model.base_model, "get_image_features", counted)
     shared = outputs(llava, asked)
     assert sum(encoded) == 2 + 6  # an example once for all posts

@@ -38,7 +38,7 @@ def test_an_architecture_learns_what_the_method_says(
 ) -> None:
     folder, entry = tiny_checkpoint(name), dataclasses.replace(get_model(name), dtype="float32")
     recipe = Recipe.model_validate(
-        {"name": "tiny", "method": method, "learning_rate": 1e-2, "steps": STEPS, "batch": 2, "micro_batch": 2,
+        {"name": "tiny", "method": method, "learning_rate": 1e-4, "steps": STEPS, "batch": 2, "micro_batch": 2,
          "context_tokens": 600, "schedule": "constant", "precision": "float32"}
     )  # fmt: skip
     maker = SampleMaker(folder, entry, recipe)
@@ -50,13 +50,24 @@ def test_an_architecture_learns_what_the_method_says(
     )  # fmt: skip
     frozen = {name: p.clone() for name, p in training.trainable.model.named_parameters() if not p.requires_grad}
     tokens = sum(sample.answer_tokens for sample in samples)
-    losses = [
-        training.take_step(Batch(step, maker.micro_batches(samples), len(samples), tokens)).loss
-        for step in range(STEPS)
-    ]
-    assert losses[-1] < losses[0]
+    without_dropout(model)
+    micro_batches = maker.micro_batches(samples)
+    before = sum(map(training.loss_of, micro_batches))
+    for step in range(STEPS):
+        training.take_step(Batch(step, micro_batches, len(samples), tokens))
+    assert sum(map(training.loss_of, micro_batches)) < before
     parameters = dict(training.trainable.model.named_parameters())
-    assert all(torch.equal(parameters[name], before) for name, before in frozen.items())
+    assert all(torch.equal(parameters[name], kept) for name, kept in frozen.items())
     learning = training.trainable.parameters
     seen = ("vision", "visual", "vision_tower")
     assert not [name for name in learning if method == "lora" and any(part in seen for part in name.split("."))]
+
+
+def without_dropout(model: torch.nn.Module) -> None:
+    """Take the chance out: in a model of random weights it changes the loss more than a few steps do."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("dropout", "attention_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
