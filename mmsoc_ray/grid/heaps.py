@@ -1,4 +1,4 @@
-"""What keeps the memory of processes that live long from growing slowly: options of glibc's allocator."""
+"""How many heaps the threads of a process share: what keeps processes that live long from growing slowly."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import os
 
 _VARIABLE = "MALLOC_ARENA_MAX"
 _M_ARENA_MAX = -8
-_M_MMAP_THRESHOLD = -3
-"""Of ``malloc.h``: the numbers of the options."""
-
-LARGE = 2**20
+"""Of ``malloc.h``: the number of the option."""
 
 
 def few_heaps(heaps: int = 2) -> None:
@@ -22,18 +19,6 @@ def few_heaps(heaps: int = 2) -> None:
     units from 105 to 137, with two heaps from 106 to 114. ``MALLOC_ARENA_MAX`` says otherwise where it is set; without
     glibc there is nothing to do.
     """
-    _set(_M_ARENA_MAX, os.environ.setdefault(_VARIABLE, str(heaps)))
-
-
-def give_back_large_blocks() -> None:
-    """Let this process give each block of a MiB and more back to the system as soon as it is freed.
-
-    Else glibc takes larger and larger blocks, such as decoded pictures, from its heaps, where they leave gaps. For
-    processes that compute little: each such block is zeroed anew by the system.
-    """
-    _set(_M_MMAP_THRESHOLD, str(LARGE))
-
-
-def _set(option: int, value: str) -> None:
+    wanted = os.environ.setdefault(_VARIABLE, str(heaps))
     with contextlib.suppress(OSError, AttributeError, ValueError):
-        ctypes.CDLL("libc.so.6").mallopt(option, int(value))
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, int(wanted))

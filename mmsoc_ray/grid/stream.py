@@ -33,7 +33,7 @@ from mmsoc_ray.grid.asking import CarefulAnswerer, EngineBrokenError, Undecided
 from mmsoc_ray.grid.attempts import Attempts, kept_alone
 from mmsoc_ray.grid.examples import load_pictures
 from mmsoc_ray.grid.executions import explained, kill_actors
-from mmsoc_ray.grid.heaps import few_heaps, give_back_large_blocks
+from mmsoc_ray.grid.heaps import few_heaps
 from mmsoc_ray.grid.pace import Receipt
 from mmsoc_ray.grid.plan import Question
 from mmsoc_ray.grid.prepare import RenderedUnit, render_unit
@@ -194,7 +194,6 @@ def render(pipeline: Pipeline, row: Mapping[str, Any]) -> RenderedUnit:
 
 
 def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
-    give_back_large_blocks()
     if pipeline.is_done(row["unit_id"]):  # by another process
         unit = PreparedUnit(row["unit_id"], row["posts"], (), {})
     else:

@@ -79,7 +79,7 @@ class PreparedUnit:
     def to_row(self) -> dict[str, Any]:
         """Return the unit as one row of Ray Data."""
         pictures = [
-            {"post": post, "height": len(pixels), "width": len(pixels[0]), "pixels": _flat(pixels)}
+            {"post": post, "height": pixels.shape[0], "width": pixels.shape[1], "pixels": pixels.tobytes()}
             for post, pixels in sorted(self.pictures.items())
         ]
         return {
@@ -163,23 +163,13 @@ def _request(row: Mapping[str, Any], example_pictures: Mapping[str, Picture], *,
     )
 
 
-def _flat(pixels: Picture) -> memoryview:
-    return np.ascontiguousarray(pixels).data.cast("B")
-
-
 def to_bytes(table: pa.Table) -> bytes:
     """Return a table as an Arrow stream."""
-    counted = pa.MockOutputStream()
-    _write(table, counted)
-    buffer = pa.allocate_buffer(counted.size())  # one that grew would take up to three times as much on the way
-    _write(table, pa.FixedSizeBufferWriter(buffer))
-    content: bytes = buffer.to_pybytes()
-    return content
-
-
-def _write(table: pa.Table, sink: Any) -> None:
+    sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def from_bytes(data: bytes) -> pa.Table:
