@@ -141,7 +141,7 @@ def export(
     entry = _base_of(card, checkpoint)
     entry = entry if weights is None else locate_weights(entry, weights)
     check_base(card, checkpoint_digest(entry), model=entry.name)
-    written = export_adapter(resolve_checkpoint(entry), fetch_adapter(root, name), folder)
+    written = export_adapter(resolve_checkpoint(entry), fetch_adapter(root, card), folder)
     typer.echo(f"{name} merged into {card.model}: {written}")
     typer.echo(f"  grid  models: {{{name}: {{checkpoint: {written}}}}}")
 

@@ -11,7 +11,7 @@ from mmsoc_ray.config.recipe import Recipe, load_recipe
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import can_answer, get_model, model_names
 from mmsoc_ray.models.entry import EngineName
-from mmsoc_ray.tasks import is_finetuned
+from mmsoc_ray.tasks import FINETUNED, is_finetuned
 
 if TYPE_CHECKING:
     from mmsoc_ray.config.grid import Grid
@@ -48,13 +48,13 @@ def _read(where: Location, file: Path, recipes: Recipes, key: tuple[str | None, 
     except ConfigurationError as error:
         yield where, str(error)
         return
-    if key[1] == "finetuned" and recipe.explained:
+    if key[1] == FINETUNED and recipe.explained:
         yield where, f"{file} learns explanations too (target {recipe.target}): that is finetuned_explained."
 
 
 def _model_problems(grid: Grid, name: str, recipes: Recipes) -> Iterator[tuple[Location, str]]:
     choice, location = grid.models[name], ("models", name)
-    if not choice.settings and name in model_names() and not can_answer(get_model(name), "finetuned"):
+    if not choice.settings and name in model_names() and not can_answer(get_model(name), FINETUNED):
         return  # a default setting that it cannot answer is passed over
     asked = location if choice.settings else ("defaults",)
     for setting in filter(is_finetuned, choice.settings or grid.defaults.settings):

@@ -75,3 +75,8 @@ class Post:
             transcription=row["transcription"],
             targets={task: tuple(references) for task, references in row["targets"]},
         )
+
+
+def fold_text(text: str | None) -> str:
+    """Return a text as it is compared with others: neither case nor white space tells two apart; '' for none."""
+    return " ".join((text or "").casefold().split())

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmsoc_ray.errors import ConfigurationError
 
-WEIGHTS = "adapter_model.safetensors"
+LORA_WEIGHTS = "adapter_model.safetensors"
+LORA_CONFIG = "adapter_config.json"
 
 
 class AdapterSwitch:
@@ -41,9 +42,9 @@ class AdapterSwitch:
         self._encodes = {name for name, key in self._keys.items() if _changes_pictures(model, key)}
 
     def _load(self, model: Any, name: str, folder: Path, key: str, device: str) -> None:
-        if not (folder / WEIGHTS).is_file():
+        if not (folder / LORA_WEIGHTS).is_file():
             raise ConfigurationError(
-                f"adapter {name!r}: {folder} holds no {WEIGHTS}; name a folder that peft has saved"
+                f"adapter {name!r}: {folder} holds no {LORA_WEIGHTS}; name a folder that peft has saved"
             )
         how = {"adapter_name": key, "autocast_adapter_dtype": False, "torch_device": device}
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from mmsoc_ray.engines.protocol import Picture
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.digests import json_digest
 
 _MODEL_FILES = {
     "Det": "PP-OCRv6_det_small.onnx",
@@ -72,7 +72,7 @@ class PictureReader:
         files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self._models.items()}
         packages = {package: version(package) for package in ("rapidocr", "onnxruntime")}
         content = [packages, {k: v for k, v in self._parameters.items() if not k.endswith("model_path")}, files]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     @property
     def _parameters(self) -> dict[str, Any]:

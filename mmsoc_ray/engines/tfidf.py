@@ -9,6 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from mmsoc_ray.data.posts import fold_text
 from mmsoc_ray.engines.protocol import Answer, PreparedPost, Request
 from mmsoc_ray.engines.versions import tfidf_version
 from mmsoc_ray.tasks import Task, render
@@ -93,7 +94,7 @@ class TfidfEngine:
 
 def _folded(post: Post) -> tuple[str, ...]:
     """Return what makes two posts' texts the same; a post without any text is like no other."""
-    texts = [" ".join((text or "").casefold().split()) for text in (post.text, post.transcription)]
+    texts = [fold_text(text) for text in (post.text, post.transcription)]
     return tuple(texts) if any(texts) else (post.post_key,)
 
 

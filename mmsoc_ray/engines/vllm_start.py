@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmsoc_ray.engines.adapters import LORA_CONFIG
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import Dtype, ModelEntry
 from mmsoc_ray.tasks.settings import MOST
@@ -123,11 +124,10 @@ def rank_bound(adapters: Mapping[str, Path]) -> int:
     ranks = {}
     for name, folder in adapters.items():
         try:
-            ranks[name] = int(json.loads((folder / "adapter_config.json").read_text())["r"])
+            ranks[name] = int(json.loads((folder / LORA_CONFIG).read_text())["r"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
-                f"adapter {name!r}: {folder / 'adapter_config.json'} gives no rank ({error}); name a folder that peft "
-                f"has saved"
+                f"adapter {name!r}: {folder / LORA_CONFIG} gives no rank ({error}); name a folder that peft has saved"
             ) from error
     largest = max(ranks, key=lambda name: ranks[name])
     bound = next((bound for bound in RANKS if bound >= ranks[largest]), None)

@@ -231,14 +231,13 @@ def fetch_planned(root: Storage, name: str, digest: str) -> Path:
     Raises:
         RuntimeError: It is another than the planned one.
     """
-    folder = fetch_adapter(root, name)
-    found = find_card(root, name).digest
-    if found != digest:
+    card = find_card(root, name)
+    if card.digest != digest:
         raise RuntimeError(
-            f"adapter {name} below {root.uri} has the digest {found[:12]}, the run was planned with {digest[:12]}: it "
-            f"was trained again since; start the run under another id"
+            f"adapter {name} below {root.uri} has the digest {card.digest[:12]}, the run was planned with "
+            f"{digest[:12]}: it was trained again since; start the run under another id"
         )
-    return folder
+    return fetch_adapter(root, card)
 
 
 def merged_checkpoint(checkpoint: Path, answerer: Answerer, adapters: Mapping[str, Path]) -> Path:

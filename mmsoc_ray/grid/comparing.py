@@ -10,7 +10,7 @@ from mmsoc_ray.data import open_storage
 from mmsoc_ray.grid.aggregate import CellJob, read_cell_rows
 from mmsoc_ray.grid.plan import Cell
 from mmsoc_ray.results.comparisons import Comparison
-from mmsoc_ray.tasks import is_finetuned
+from mmsoc_ray.tasks import FINETUNED, is_finetuned
 
 BASELINE = "baseline"
 """Family of the models that look at no picture and learn nothing of language."""
@@ -49,7 +49,7 @@ def _has_to_beat(cell: Cell, other: CellJob, base_setting: str) -> bool:
         return False
     if other.family == BASELINE:
         return True
-    earlier = {base_setting, "finetuned"} if cell.setting == "finetuned_explained" else {base_setting}
+    earlier = {base_setting, FINETUNED} if cell.setting == "finetuned_explained" else {base_setting}
     return other.cell.model == cell.model and other.cell.setting in earlier
 
 
@@ -68,5 +68,5 @@ def compare_cells(pair: ComparisonJob) -> list[Comparison]:
         policy=job.policy,
         bertscore=encoder,
     )
-    cells = dataclasses.astuple(job.cell), dataclasses.astuple(over.cell)
-    return [Comparison(*cells, **dataclasses.asdict(gain), n=job.expected) for gain in found]
+    cell, beaten = dataclasses.astuple(job.cell), dataclasses.astuple(over.cell)
+    return [Comparison(**dataclasses.asdict(gain), cell=cell, over=beaten, n=job.expected) for gain in found]

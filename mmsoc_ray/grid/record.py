@@ -15,7 +15,7 @@ from mmsoc_ray.grid.keys import digest
 from mmsoc_ray.grid.plan import Cell, GridPlan, ModelPlan
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.scoring import scoring
-from mmsoc_ray.tasks import ParsePolicy, Task, base_setting, get_task, rounds
+from mmsoc_ray.tasks import FINETUNED, ParsePolicy, Task, base_setting, get_task, rounds
 
 if TYPE_CHECKING:
     from mmsoc_ray.grid.run import PlannedModel
@@ -160,7 +160,7 @@ def _finetuned(plan: ModelPlan) -> dict[str, str]:
     """Return what a fine-tuned model is compared with; nothing of one that is not."""
     if not plan.adapters:
         return {}
-    return {"base_setting": base_setting("finetuned", sees_pictures=plan.entry.sees_pictures)}
+    return {"base_setting": base_setting(FINETUNED, sees_pictures=plan.entry.sees_pictures)}
 
 
 def read_record(root: Storage, folder: RunFolder) -> RunRecord:

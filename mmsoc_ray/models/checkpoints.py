@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.models.cache import cache_folder, cached_folder
-from mmsoc_ray.models.digests import WEIGHTS_MANIFEST, noted_digest
+from mmsoc_ray.models.digests import WEIGHTS_MANIFEST, json_digest, noted_digest
 from mmsoc_ray.models.entry import ModelEntry
 from mmsoc_ray.models.packaged import DINOV2_ONNX, SMOLLM2_GGUF, CheckpointError, PackagedFile, file_sha256
 from mmsoc_ray.models.weights import fetch_weights, is_remote, planned_digest, read_weights
@@ -39,7 +37,7 @@ class _Recipe:
             "sources": [source.sha256 for source in self.sources],
             "files": {name: file_sha256(_HERE / name) for name in self.files if (_HERE / name).is_file()},
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return json_digest(parts)[:16]
 
 
 def _save_smollm2(folder: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from mmsoc_ray.models.cache import cache_folder, locked, write_atomically
 from mmsoc_ray.models.packaged import CheckpointError, file_sha256
@@ -42,6 +43,11 @@ def checkpoint_files(folder: Path) -> dict[str, Path]:
         for file in (folder.rglob("*") if folder.is_dir() else ())
         if shapes_answers(name := file.relative_to(folder).as_posix()) and file.is_file()
     }
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 of a value as JSON; the order in which a mapping was filled does not enter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def combined_digest(files: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mmsoc_ray.results.table import CellKey
 
@@ -15,26 +15,25 @@ _KEY = ("model", "adapter", "setting", "task", "dataset", "split")
 _NUMBERS = ("value", "other", "gain", "ci_low", "ci_high", "p_value")
 
 
+Test = Literal["mcnemar_exact", "paired_bootstrap"]
+
+
 @dataclass(frozen=True)
-class Comparison:
-    """One metric of a cell against the same metric of another, on the same posts; see ``gains.Gain``.
+class Gain:
+    """One metric of a cell against the same metric of another, on the same posts.
 
     Attributes:
-        cell: The cell.
-        over: The one that it is compared with.
         metric: The metric.
         value: Of the cell.
         other: Of the one that it is compared with.
-        gain: ``value - other``.
-        ci_low: Lower end of its interval at 95 %.
+        gain: ``value - other``; NaN where one of them is undefined. Of a metric whose lower values are the better ones,
+            a good gain is negative.
+        ci_low: Lower end of the gain's interval at 95 %, by a paired bootstrap over posts.
         ci_high: Upper end.
         p_value: Two-sided, of no difference.
-        test: ``mcnemar_exact`` or ``paired_bootstrap``.
-        n: Posts.
+        test: McNemar's exact test where every post is right or wrong, the paired bootstrap elsewhere.
     """
 
-    cell: CellKey
-    over: CellKey
     metric: str
     value: float
     other: float
@@ -42,7 +41,21 @@ class Comparison:
     ci_low: float
     ci_high: float
     p_value: float
-    test: str
+    test: Test
+
+
+@dataclass(frozen=True)
+class Comparison(Gain):
+    """A gain, and whose it is.
+
+    Attributes:
+        cell: The cell.
+        over: The one that it is compared with.
+        n: Posts.
+    """
+
+    cell: CellKey
+    over: CellKey
     n: int
 
 
@@ -75,4 +88,4 @@ def _content(one: Comparison) -> dict[str, Any]:
     content = dataclasses.asdict(one)
     numbers = {name: value if math.isfinite(value := content[name]) else None for name in _NUMBERS}
     keys = {name: dict(zip(_KEY, content[name], strict=True)) for name in ("cell", "over")}
-    return {**content, **numbers, **keys}
+    return keys | content | numbers | keys  # cells first

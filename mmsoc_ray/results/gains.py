@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -22,35 +21,8 @@ from mmsoc_ray.metrics import (
     resampled_weights,
 )
 from mmsoc_ray.results.cells import CellRows, Part, ReadCell, label_codes, parts_of, read_cell
+from mmsoc_ray.results.comparisons import Gain, Test
 from mmsoc_ray.tasks import ParsePolicy, Task, normalise_tag
-
-Test = Literal["mcnemar_exact", "paired_bootstrap"]
-
-
-@dataclass(frozen=True)
-class Gain:
-    """One metric of a cell against the same metric of another, on the same posts.
-
-    Attributes:
-        metric: The metric.
-        value: Of the cell.
-        other: Of the one that it is compared with.
-        gain: ``value - other``; NaN where one of them is undefined. Of a metric whose lower values are the better ones,
-            a good gain is negative.
-        ci_low: Lower end of the gain's interval at 95 %, by a paired bootstrap over posts.
-        ci_high: Upper end.
-        p_value: Two-sided, of no difference.
-        test: McNemar's exact test where every post is right or wrong, the paired bootstrap elsewhere.
-    """
-
-    metric: str
-    value: float
-    other: float
-    gain: float
-    ci_low: float
-    ci_high: float
-    p_value: float
-    test: Test
 
 
 def gains(

@@ -20,6 +20,7 @@ from mmsoc_ray.tasks.registry import TASKS, get_task
 from mmsoc_ray.tasks.self_improve import improve_prompt
 from mmsoc_ray.tasks.settings import (
     EXPLAIN,
+    FINETUNED,
     FINETUNED_SETTINGS,
     NUMBERED_SETTINGS,
     SETTINGS,
@@ -44,6 +45,7 @@ __all__ = [
     "EXPLAIN",
     "EXPLANATION_MARK",
     "EXPLANATION_TOKENS",
+    "FINETUNED",
     "FINETUNED_SETTINGS",
     "LABEL_RULES",
     "NUMBERED_SETTINGS",

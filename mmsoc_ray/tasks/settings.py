@@ -21,8 +21,10 @@ NUMBERED_SETTINGS: dict[str, str] = {
 }
 """Known settings with a number, which counts without leading zeros, and what each shows."""
 
+FINETUNED = "finetuned"
+
 FINETUNED_SETTINGS: dict[str, str] = {
-    "finetuned": "as zero_shot (text_only to a model that sees no pictures), to the model with an adapter that was "
+    FINETUNED: "as zero_shot (text_only to a model that sees no pictures), to the model with an adapter that was "
     "trained on right answers",
     "finetuned_explained": "as finetuned, with an adapter that was trained on right answers and why they hold",
 }

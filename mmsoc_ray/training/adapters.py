@@ -6,8 +6,6 @@ presence proves the rest. The name holds a digest of all that shapes the weights
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -17,16 +15,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmsoc_ray.data import LocalStorage, Storage
+from mmsoc_ray.engines.adapters import LORA_CONFIG, LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models.cache import cache_folder, cached_folder
-from mmsoc_ray.models.digests import combined_digest, remembered_sha256
+from mmsoc_ray.models.digests import combined_digest, json_digest, remembered_sha256
 from mmsoc_ray.models.packaged import CheckpointError, file_sha256
 
 ADAPTERS = "adapters"
 CARD = "card.json"
 CARD_VERSION = 1
-LORA_WEIGHTS = "adapter_model.safetensors"
-LORA_CONFIG = "adapter_config.json"
 TRAINED_WEIGHTS = "trained.safetensors"
 """Of ``full`` and ``projector``: the trained tensors alone, by the name of the parameter."""
 
@@ -129,7 +126,7 @@ def adapter_name(
         sample_format: Version of the code that turns posts into tokens.
     """
     parts = {"recipe": recipe, "base": base_digest, "data": data_digest, "sample_format": sample_format}
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    digest = json_digest(parts)
     return f"{recipe_name}-{digest[:12]}"
 
 
@@ -186,15 +183,14 @@ def find_card(root: Storage, name: str) -> AdapterCard:
     return card
 
 
-def fetch_adapter(root: Storage, name: str) -> Path:
+def fetch_adapter(root: Storage, card: AdapterCard) -> Path:
     """Return a local folder with an adapter's files, each checked against the card.
 
     Local storage is read where it is; from elsewhere the files come into the cache folder, once.
 
     Raises:
-        ConfigurationError: There is no such adapter, or a file is not what the card says.
+        CheckpointError: A file is not what the card says.
     """
-    card = find_card(root, name)
     if isinstance(root, LocalStorage):
         folder = root.root / card.folder
         _check_files(folder, card, f"{root.uri}/{card.folder}")
@@ -205,7 +201,7 @@ def fetch_adapter(root: Storage, name: str) -> Path:
             root.download(f"{card.folder}/{file}", folder / file)
         _check_files(folder, card, f"{root.uri}/{card.folder}")
 
-    return cached_folder(cache_folder() / ADAPTERS / f"{name}-{card.digest[:16]}", fetch)
+    return cached_folder(cache_folder() / ADAPTERS / f"{card.name}-{card.digest[:16]}", fetch)
 
 
 def write_adapter(root: Storage, card: AdapterCard, files: Path) -> AdapterCard:

@@ -12,10 +12,11 @@ import transformers
 from safetensors.torch import load_file
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+from mmsoc_ray.engines.adapters import LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.models.digests import checkpoint_files
-from mmsoc_ray.training.adapters import LORA_WEIGHTS, TRAINED_WEIGHTS
+from mmsoc_ray.training.adapters import TRAINED_WEIGHTS
 
 _library: Any = transformers
 

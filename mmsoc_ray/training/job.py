@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from mmsoc_ray.config import Recipe
 from mmsoc_ray.data import SplitManifest
 from mmsoc_ray.models import ModelEntry
-from mmsoc_ray.tasks import Task
+from mmsoc_ray.models.digests import json_digest
+from mmsoc_ray.tasks import FINETUNED, Task, base_setting
 from mmsoc_ray.training.adapters import adapter_name
 from mmsoc_ray.training.targets import SAMPLE_FORMAT
 
@@ -65,7 +64,7 @@ class TrainingJob:
     @property
     def setting(self) -> str:
         """The setting whose prompts it learns to answer."""
-        return "zero_shot" if self.entry.sees_pictures else "text_only"
+        return base_setting(FINETUNED, sees_pictures=self.entry.sees_pictures)
 
     @property
     def data_digest(self) -> str:
@@ -86,7 +85,7 @@ class TrainingJob:
             "max_picture_side": self.entry.max_picture_side,
         }
         content = {"datasets": datasets, "framed": framed}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     @property
     def name(self) -> str:

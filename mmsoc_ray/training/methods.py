@@ -17,8 +17,9 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import save_file
 
 from mmsoc_ray.config import Recipe
+from mmsoc_ray.engines.adapters import LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.training.adapters import LORA_WEIGHTS, TRAINED_WEIGHTS
+from mmsoc_ray.training.adapters import TRAINED_WEIGHTS
 from mmsoc_ray.training.modules import lora_targets, projector_parameters
 from mmsoc_ray.training.sharding import like, whole
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mmsoc_ray.config import Recipe
 from mmsoc_ray.data import Post, SplitManifest, Storage, Unit, plan_units, read_manifest, read_texts
+from mmsoc_ray.data.posts import fold_text
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import ModelEntry
 from mmsoc_ray.tasks import Task, right_answer
@@ -158,7 +159,7 @@ def _explanations_of(choice: Choice, pairs: Sequence[PostTask], recipe: Recipe) 
 
 def text_digest(post: Post) -> bytes | None:
     """Return a digest of a post's text that case and white space do not change; None where it has no text."""
-    folded = " ".join((post.text or "").casefold().split())
+    folded = fold_text(post.text)
     return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest() if folded else None
 
 

@@ -8,7 +8,6 @@ picture matters is measured on held-out pictures by giving the same answers the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import tempfile
@@ -23,6 +22,7 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from mmsoc_ray.models.digests import json_digest
 from mmsoc_ray.training.packing import Packed, Packer
 from mmsoc_ray.training.projector_data import Example
 from mmsoc_ray.training.projector_model import (
@@ -84,7 +84,7 @@ class ProjectorConfig:
     def run_name(self) -> str:
         """A name for runs with these settings, so that other settings never go on from their checkpoints."""
         settings = {name: value for name, value in asdict(self).items() if name != "threads"}
-        return "projector-" + hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        return "projector-" + json_digest(settings)[:12]
 
 
 @dataclass(frozen=True)

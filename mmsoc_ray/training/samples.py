@@ -23,11 +23,9 @@ from mmsoc_ray.engines.reading import Inputs, RequestReader
 from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models import ModelEntry
-from mmsoc_ray.tasks import Task, base_setting, render, right_answer, shows_picture
+from mmsoc_ray.tasks import FINETUNED, Task, base_setting, render, right_answer, shows_picture
 from mmsoc_ray.training.packing import IGNORED
 from mmsoc_ray.training.targets import target_text
-
-FINETUNED = "finetuned"
 
 
 class LeftOutError(ValueError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -16,6 +15,7 @@ from mmsoc_ray.config.recipe import Target
 from mmsoc_ray.data import Storage, open_storage, split_folder
 from mmsoc_ray.data.explanations import EXPLANATIONS_FILE
 from mmsoc_ray.errors import ConfigurationError
+from mmsoc_ray.models.digests import json_digest
 
 SAMPLE_FORMAT = 1
 """Version of the code that turns posts into tokens and masks; to be raised with every change after which the same post
@@ -108,7 +108,7 @@ def shuffled(explanations: Explanations, seed: int) -> dict[PostTask, str]:
 def explanations_digest(explanations: Explanations) -> str:
     """Return the SHA-256 over explanations, whatever files they came from and in which order."""
     rows = sorted([*pair, text] for pair, text in explanations.items())
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return json_digest(rows)
 
 
 def _read(storage: Storage, path: str) -> pa.Table:

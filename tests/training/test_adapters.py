@@ -63,7 +63,7 @@ def test_an_adapter_is_there_once_its_card_is(root, card, files):
     assert list_adapters(root) == []
     assert write_adapter(root, card, files) == card
     assert list_adapters(root) == [card] == [read_card(root, NAME)]
-    assert file_digests(fetch_adapter(root, NAME)) == card.files
+    assert file_digests(fetch_adapter(root, card)) == card.files
 
 
 def test_the_first_adapter_of_a_name_stays(root, card, files):
@@ -74,7 +74,7 @@ def test_the_first_adapter_of_a_name_stays(root, card, files):
 def test_an_adapter_from_elsewhere_is_fetched_into_the_cache(root, card, files, tmp_path, monkeypatch):
     monkeypatch.setenv("MMSOC_CACHE", str(tmp_path / "cache"))
     write_adapter(root, card, files)
-    folder = fetch_adapter(Elsewhere(root), NAME)  # type: ignore[arg-type]
+    folder = fetch_adapter(Elsewhere(root), card)  # type: ignore[arg-type]
     assert folder.is_relative_to(tmp_path / "cache")
     assert file_digests(folder) == card.files
 
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_refused_by_name(root, card, files, damage):
     file = root.root / card.folder / TRAINED_WEIGHTS
     file.write_bytes(damage) if damage else file.unlink()
     with pytest.raises(ConfigurationError, match=f"{TRAINED_WEIGHTS} (has sha256|is missing).*train the adapter again"):
-        fetch_adapter(root, NAME)
+        fetch_adapter(root, card)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from mmsoc_ray.config import Recipe
+from mmsoc_ray.engines.adapters import LORA_CONFIG, LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.training.adapters import LORA_CONFIG, LORA_WEIGHTS, TRAINED_WEIGHTS
+from mmsoc_ray.training.adapters import TRAINED_WEIGHTS
 from mmsoc_ray.training.methods import TrainableModel
 
 LOW_RANK = ("lora", "rslora", "dora", "pissa", "lora_plus")

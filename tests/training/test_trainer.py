@@ -9,9 +9,9 @@ from toy_job import toy_job
 
 from mmsoc_ray.config.recipe import Validation
 from mmsoc_ray.data import LocalStorage
+from mmsoc_ray.engines.adapters import LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError, TrainingError
-from mmsoc_ray.training import fetch_adapter, list_adapters, train_adapter
-from mmsoc_ray.training.adapters import LORA_WEIGHTS
+from mmsoc_ray.training import fetch_adapter, find_card, list_adapters, train_adapter
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def changed(job, **fields):
 
 
 def weights(root, name):
-    return (fetch_adapter(root, name) / LORA_WEIGHTS).read_bytes()
+    return (fetch_adapter(root, find_card(root, name)) / LORA_WEIGHTS).read_bytes()
 
 
 def test_a_job_becomes_an_adapter_with_its_card(job, root):
@@ -94,8 +94,8 @@ def test_a_training_that_gets_no_better_stops_and_keeps_its_best_weights(job, ro
 def test_an_adapter_trained_on_a_job_answers_as_peft_loads_it(job, root, toy):
     card = train_adapter(job, root, note=lambda _: None, in_process=True)
     base = transformers.AutoModelForImageTextToText.from_pretrained(toy.checkpoint)
-    adapted = peft.PeftModel.from_pretrained(base, fetch_adapter(root, card.name))
-    stored = load_file(fetch_adapter(root, card.name) / LORA_WEIGHTS)
+    adapted = peft.PeftModel.from_pretrained(base, fetch_adapter(root, card))
+    stored = load_file(fetch_adapter(root, card) / LORA_WEIGHTS)
     loaded = peft.get_peft_model_state_dict(adapted)
     assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from toy_job import toy_job
 
 from mmsoc_ray.data import LocalStorage
-from mmsoc_ray.training import board, fetch_adapter, train_adapter
-from mmsoc_ray.training.adapters import LORA_WEIGHTS
+from mmsoc_ray.engines.adapters import LORA_WEIGHTS
+from mmsoc_ray.training import board, fetch_adapter, find_card, train_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +30,8 @@ def train(toy, ray_session, tmp_path):
     def run(root="root", note=lambda _: None, *, in_process=False, **fields):
         job = toy_job(toy.data, toy.checkpoint, **fields)
         storage = LocalStorage(tmp_path / root)
-        train_adapter(job, storage, note=note, in_process=in_process)
-        return fetch_adapter(storage, job.name) / LORA_WEIGHTS
+        card = train_adapter(job, storage, note=note, in_process=in_process)
+        return fetch_adapter(storage, card) / LORA_WEIGHTS
 
     return run
 
@@ -86,6 +86,7 @@ def test_a_killed_driver_goes_on_and_ends_with_the_bytes_of_one_never_stopped(tr
     assert second.returncode == 0
     assert "goes on from step" in said
     job = toy_job(toy.data, toy.checkpoint, epochs=20.0, dropout=0.1)
-    killed = fetch_adapter(LocalStorage(tmp_path / "killed"), job.name) / LORA_WEIGHTS
+    storage = LocalStorage(tmp_path / "killed")
+    killed = fetch_adapter(storage, find_card(storage, job.name)) / LORA_WEIGHTS
     undisturbed = train("undisturbed", epochs=20.0, dropout=0.1, in_process=True)
     assert killed.read_bytes() == undisturbed.read_bytes()
