@@ -6,27 +6,33 @@
 
 A run of a tiny picture-and-text model over noisy pictures, in a process of its own for each size, with an object store
 that the smaller data set fills more than three times. Every half second the unique set size (USS: memory that would be
-freed if the process ended) of the driver and of each of Ray's workers is read; printed is the largest of each. Linux
-counts a page of the object store as unique to the one process that has touched it so far, although it stays when the
-process ends: such pages are left out and given apart in the samples.
+freed if the process ended) of the driver and of each of Ray's workers is read, and every 10 ms in between by how much
+its anonymous part has grown: what a unit takes for some milliseconds would else be seen by chance, and more often in
+the larger run. Printed is the largest of each, and the median of all half seconds behind it. Linux counts a page of the
+object store as unique to the one process that has touched it so far, although it stays when the process ends: such
+pages are left out and given apart in the samples.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
 import runpy
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
@@ -69,6 +75,7 @@ class Sample:
         kind: ``driver``, ``engine`` or ``tasks``.
         title: What a worker of Ray was doing.
         unique: Bytes that would be freed if it ended.
+        peak: The most that these were in the half second that followed.
         object_store: Bytes of the object store that no other process had touched.
     """
 
@@ -77,6 +84,7 @@ class Sample:
     kind: str
     title: str
     unique: int
+    peak: int
     object_store: int
 
 
@@ -93,23 +101,45 @@ class Sampler(threading.Thread):
         import psutil
 
         driver, began = psutil.Process(), time.monotonic()
-        while not self.done.wait(0.5):
-            for process in [driver, *driver.children(recursive=True)]:
-                try:
-                    title = (process.cmdline() or [""])[0]
-                    kind = "driver" if process == driver else _kind(title)
-                    used = unique_bytes(process.pid) if kind else None
-                except (psutil.Error, OSError):  # it has ended
-                    continue
-                if kind and used:
-                    self.samples.append(Sample(time.monotonic() - began, process.pid, kind, title, *used))
+        while not self.done.is_set():
+            found = [self._read(process, driver) for process in [driver, *driver.children(recursive=True)]]
+            read = [(*one, time.monotonic() - began) for one in found if one]
+            highest = {pid: anonymous for pid, _, _, _, _, anonymous, _ in read}
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until and not self.done.wait(0.01):
+                for pid in highest:
+                    highest[pid] = max(highest[pid], anonymous_bytes(pid))
+            for pid, kind, title, unique, store, anonymous, seconds in read:
+                peak = unique + highest[pid] - anonymous
+                self.samples.append(Sample(seconds, pid, kind, title, unique, peak, store))
+
+    @staticmethod
+    def _read(process: Any, driver: Any) -> tuple[int, str, str, int, int, int] | None:
+        import psutil
+
+        try:
+            title = (process.cmdline() or [""])[0]
+            kind = "driver" if process == driver else _kind(title)
+            if kind is None:
+                return None
+            anonymous = anonymous_bytes(process.pid)
+            return process.pid, kind, title, *unique_bytes(process.pid), anonymous
+        except (psutil.Error, OSError):  # it has ended
+            return None
 
     def peaks(self) -> dict[str, int]:
         """Return the largest memory of each kind of process, in bytes."""
-        found: dict[str, int] = {}
+        return self._by_kind(lambda sample: sample.peak, max)
+
+    def medians(self) -> dict[str, int]:
+        """Return the median memory of each kind of process over all half seconds, in bytes."""
+        return self._by_kind(lambda sample: sample.unique, statistics.median_low)
+
+    def _by_kind(self, of: Callable[[Sample], int], choose: Callable[[list[int]], int]) -> dict[str, int]:
+        found: dict[str, list[int]] = {}
         for sample in self.samples:
-            found[sample.kind] = max(sample.unique, found.get(sample.kind, 0))
-        return found
+            found.setdefault(sample.kind, []).append(of(sample))
+        return {kind: choose(values) for kind, values in found.items()}
 
     def write(self, file: Path) -> None:
         """Write all samples as CSV."""
@@ -130,6 +160,14 @@ def unique_bytes(pid: int) -> tuple[int, int]:
         elif first in ("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"):
             own, store = (own, store + int(rest[0])) if in_store else (own + int(rest[0]), store)
     return own * 1024, store * 1024
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return a process' anonymous bytes, heap and stacks, cheaply; 0 of one that has ended."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("RssAnon:")).split()[1])
+    return 0
 
 
 def _kind(title: str) -> str | None:
@@ -165,7 +203,7 @@ def measure(folder: Path, samples: Path | None = None) -> None:
         raise SystemExit(f"{len(result.incomplete)} cells are incomplete")
     if samples:
         sampler.write(samples)
-    print(json.dumps({"peaks": sampler.peaks(), "seconds": seconds}))
+    print(json.dumps({"peaks": sampler.peaks(), "medians": sampler.medians(), "seconds": seconds}))
 
 
 def main() -> int:
@@ -200,7 +238,10 @@ def main() -> int:
             print(
                 f"{POSTS * times:,} posts, {size / 2**20:,.0f} MiB = {size / OBJECT_STORE:.1f} object stores, "
                 f"{found[times]['seconds']:.0f} s: "
-                + ", ".join(f"{kind} {peak / 2**20:.0f} MiB" for kind, peak in sorted(found[times]["peaks"].items())),
+                + ", ".join(
+                    f"{kind} {peak / 2**20:.0f} MiB (median {found[times]['medians'][kind] / 2**20:.0f})"
+                    for kind, peak in sorted(found[times]["peaks"].items())
+                ),
                 flush=True,
             )
     ratios = {kind: found[options.times]["peaks"][kind] / peak for kind, peak in found[1]["peaks"].items()}

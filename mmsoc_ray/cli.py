@@ -133,6 +133,10 @@ def run(
     with_training: Annotated[
         bool, typer.Option("--with-training", help="First train the adapters that fine-tuned settings lack.")
     ] = False,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option("--tracker", help="Tell tensorboard, mlflow or wandb of each training's curves; may be repeated."),
+    ] = None,
 ) -> None:
     """Evaluate a grid. The same command again resumes it, or says that nothing is left to do."""
     from mmsoc_ray.commands.training import trainer
@@ -141,11 +145,13 @@ def run(
     from mmsoc_ray.grid.adapters import settle_adapters
 
     policy = reuse_policy(reuse)
+    if tracker and not with_training:
+        raise ConfigurationError("--tracker follows trainings: give --with-training too.")
     root = open_storage(output)
     refuse_vanishing("--output", output)
     with RunProgress() as progress:
         planned, posts = _plan(grid, models, tasks, limit, data, progress.phase, address)
-        train = trainer(root, progress.note, address=address) if with_training else None
+        train = trainer(root, progress.note, address=address, trackers=tracker or ()) if with_training else None
         planned = settle_adapters(planned, posts, root, train)
         opened = open_run(planned, posts, root, run_id or planned.grid.name, progress.phase)
         nothing_left = opened.finished()

@@ -1,4 +1,4 @@
-"""How lines for people come from the workers of a training to the process that began it."""
+"""How news come from the workers of a training to the process that began it."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ from typing import Any
 
 import ray
 
+from mmsoc_ray.training.curves import News
+
 POLL_S = 1.0
 
 
-class _Lines:
-    """Holds lines until they are taken; an actor."""
+class _Board:
+    """Holds news until they are taken; an actor."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._news: list[News] = []
 
-    def add(self, line: str) -> None:
-        self._lines.append(line)
+    def add(self, news: News) -> None:
+        self._news.append(news)
 
-    def take(self) -> list[str]:
-        lines, self._lines = self._lines, []
-        return lines
+    def take(self) -> list[News]:
+        news, self._news = self._news, []
+        return news
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """Sends lines to the board; travels to a worker."""
+    """Sends news to the board; travels to a worker."""
 
-    lines: Any
+    board: Any
 
-    def __call__(self, line: str) -> None:
-        """Send a line and wait for nothing."""
-        self.lines.add.remote(line)
+    def __call__(self, news: News) -> None:
+        """Send news and wait for nothing."""
+        self.board.add.remote(news)
 
 
 @contextlib.contextmanager
-def hung_board(note: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Give what workers call to tell something; ``note`` is called with each line in this process.
+def hung_board(tell: Callable[[News], None]) -> Iterator[Callable[[News], None]]:
+    """Give what workers call to tell something; ``tell`` is called with it in this process.
 
     The board is an actor without a CPU of its own, which lives as long as the block.
     """
-    lines: Any = ray.remote(num_cpus=0)(_Lines).remote()
+    board: Any = ray.remote(num_cpus=0)(_Board).remote()
     over = threading.Event()
 
     def pass_on() -> None:
-        for line in ray.get(lines.take.remote()):
-            note(line)
+        for news in ray.get(board.take.remote()):
+            tell(news)
 
     def watch() -> None:
         while not over.wait(POLL_S):
@@ -59,10 +61,10 @@ def hung_board(note: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield Pinned(lines)
+        yield Pinned(board)
     finally:
         over.set()
         thread.join()
         with contextlib.suppress(ray.exceptions.RayError):
             pass_on()
-        ray.kill(lines)
+        ray.kill(board)

@@ -30,6 +30,19 @@ class Checked:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class News:
+    """What a training tells on its way.
+
+    Attributes:
+        line: For people.
+        point: What was measured, where the line is of that.
+    """
+
+    line: str
+    point: CurvePoint | None = None
+
+
 class Curves:
     """Notes steps and checks, and remembers the best weights where the training may stop early.
 
@@ -114,6 +127,11 @@ class Curves:
             parts.append(f"validation loss {point.validation_loss:.3f}")
             parts += [f"{name} {value:.3f}" for name, value in point.validation.items()]
         return ", ".join(parts)
+
+    @property
+    def news(self) -> News:
+        """The last point, as it is told."""
+        return News(self.line(), self.points[-1])
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain values and tensors, for a checkpoint."""

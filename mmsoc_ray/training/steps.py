@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mmsoc_ray.training.curves import Checked, Curves
+from mmsoc_ray.training.curves import Checked, Curves, News
 from mmsoc_ray.training.loop import Step, Training
 
 
@@ -15,7 +15,7 @@ def run_steps(
     *,
     check: Callable[[], Checked] | None,
     keep: Callable[[bool], None],
-    say: Callable[[str], None],
+    say: Callable[[News], None],
 ) -> None:
     """Take all steps that are left.
 
@@ -27,7 +27,7 @@ def run_steps(
         batches: This worker's samples of every step from ``training.step`` on.
         check: Asks the validation posts; None where the recipe checks on nothing.
         keep: Writes a checkpoint; told whether it is the last one.
-        say: Tells people of a point.
+        say: Tells of a point.
 
     Raises:
         TrainingError: As ``Training.take_step``.
@@ -41,10 +41,10 @@ def run_steps(
         checking = recipe.validation is not None and training.step % recipe.validation.every_steps == 0
         if check is not None and (checking or training.finished):
             curves.check(check)
-            say(curves.line())
+            say(curves.news)
         elif curves.due:
             curves.point()
-            say(curves.line())
+            say(curves.news)
         over = training.finished or curves.stopped
         if over or training.step % recipe.checkpoint_every == 0:
             keep(over)

@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from mmsoc_ray.errors import ConfigurationError, TrainingError
 from mmsoc_ray.models.digests import combined_digest
 from mmsoc_ray.training.adapters import AdapterCard, file_digests, read_card, write_adapter
 from mmsoc_ray.training.board import hung_board
+from mmsoc_ray.training.curves import News
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.plan import FeedPlan, plan_feed
+from mmsoc_ray.training.trackers import followed
 from mmsoc_ray.training.worker import ADAPTER_FOLDER, OUTCOME_FILE, train_worker
 
 TRAINING = "training"
@@ -39,7 +41,12 @@ PACKAGES = ("mmsoc-ray", "torch", "transformers", "peft", "ray")
 
 
 def train_adapter(
-    job: TrainingJob, root: Storage, *, note: Callable[[str], None] = print, in_process: bool = False
+    job: TrainingJob,
+    root: Storage,
+    *,
+    note: Callable[[str], None] = print,
+    trackers: Sequence[str] = (),
+    in_process: bool = False,
 ) -> AdapterCard:
     """Train an adapter and store it, unless it is there already.
 
@@ -50,6 +57,7 @@ def train_adapter(
         job: The training.
         root: Where checkpoints and adapters are kept.
         note: Takes a line for people now and then: loss, speed, time left.
+        trackers: Names of trackers that are told of each point; see ``trackers``.
         in_process: Train in this process instead of a worker of Ray: nothing is kept before the end.
 
     Raises:
@@ -65,8 +73,16 @@ def train_adapter(
     }
     plan = plan_feed(job.recipe, job.entry, open_storage(job.data_uri), job.splits, tasks)
     note(f"{job.name}: {plan.order.samples:,} samples, {plan.total_steps:,} steps of {job.recipe.batch}")
-    board = contextlib.nullcontext(note) if in_process else hung_board(note)
-    with tempfile.TemporaryDirectory() as scratch, board as say:
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        follow = stack.enter_context(followed(trackers, job, root.uri, note))
+
+        def tell(news: News) -> None:
+            note(news.line)
+            if news.point is not None:
+                follow(news.point)
+
+        say = tell if in_process else stack.enter_context(hung_board(tell))
         settings = {"job": job, "plan": plan, "say": say, "streamed": not in_process}
         result = _fit(job, root, {**settings, "scratch": scratch} if in_process else settings, in_process=in_process)
         with result.checkpoint.as_directory() as folder:

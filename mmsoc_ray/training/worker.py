@@ -25,7 +25,7 @@ from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.models import resolve_checkpoint
 from mmsoc_ray.training import sharding
 from mmsoc_ray.training.adapters import CurvePoint
-from mmsoc_ray.training.curves import Curves
+from mmsoc_ray.training.curves import Curves, News
 from mmsoc_ray.training.feed import PREPARE_CPUS, StepBatch, check_feed, step_batches
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.loop import Training, read_state
@@ -37,7 +37,7 @@ from mmsoc_ray.training.validation import Validator
 OUTCOME_FILE = "outcome.json"
 ADAPTER_FOLDER = "adapter"
 
-Say = Callable[[str], None]
+Say = Callable[[News], None]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Worker:
             self._curves.restore(state["extra"]["curves"])
             if sharding.rank() == 0:
                 self._left_out.update(state["extra"]["left_out"])
-            self._tell(f"goes on from step {self._training.step:,} of {plan.total_steps:,}")
+            self._tell(News(f"goes on from step {self._training.step:,} of {plan.total_steps:,}"))
         self._check = Validator(job, checkpoint, loaded, self._training) if recipe.validation is not None else None
 
     def run(self) -> None:
@@ -116,9 +116,9 @@ class Worker:
                 self._left_out.update(batch.left_out)
             yield batch
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, news: News) -> None:
         if sharding.rank() == 0:
-            self._say(line)
+            self._say(news)
 
     def _keep(self, last: bool) -> None:
         """Hand a checkpoint to Ray Train, which stores it; the last one holds the adapter. All workers call it."""
