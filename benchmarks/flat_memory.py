@@ -10,7 +10,8 @@ freed if the process ended) of the driver and of each of Ray's workers is read, 
 its anonymous part has grown: what a unit takes for some milliseconds would else be seen by chance, and more often in
 the larger run. Printed is the largest of each, and the median of all half seconds behind it. Linux counts a page of the
 object store as unique to the one process that has touched it so far, although it stays when the process ends: such
-pages are left out and given apart in the samples.
+pages are left out and given apart in the samples. They are taken by a process of its own: what it keeps of them would
+else count as the driver's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 import os
 import runpy
 import statistics
@@ -89,10 +89,11 @@ class Sample:
 
 
 class Sampler(threading.Thread):
-    """Reads the memory of this process and of Ray's workers below it, again and again."""
+    """Reads the memory of a driver and of Ray's workers below it, again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, driver: int) -> None:
         super().__init__(daemon=True)
+        self.driver = driver
         self.samples: list[Sample] = []
         self.done = threading.Event()
 
@@ -100,9 +101,13 @@ class Sampler(threading.Thread):
         """Sample until ``done`` is set."""
         import psutil
 
-        driver, began = psutil.Process(), time.monotonic()
+        driver, began = psutil.Process(self.driver), time.monotonic()
         while not self.done.is_set():
-            found = [self._read(process, driver) for process in [driver, *driver.children(recursive=True)]]
+            try:
+                below = driver.children(recursive=True)
+            except psutil.Error:  # it has ended
+                return
+            found = [self._read(process, driver) for process in [driver, *below]]
             read = [(*one, time.monotonic() - began) for one in found if one]
             highest = {pid: anonymous for pid, _, _, _, _, anonymous, _ in read}
             until = time.monotonic() + 0.5
@@ -177,8 +182,8 @@ def _kind(title: str) -> str | None:
     return "engine" if "EngineActor" in title or "MapWorker" in title else "tasks"
 
 
-def measure(folder: Path, samples: Path | None = None) -> None:
-    """Run the grid below a folder in this process; print its peaks as JSON."""
+def measure(folder: Path) -> None:
+    """Run the grid below a folder in this process; print its seconds."""
     import ray
 
     from mmsoc_ray.config import load_grid
@@ -190,20 +195,32 @@ def measure(folder: Path, samples: Path | None = None) -> None:
     )
     grid = load_grid(folder / "grid.yaml")
     data = open_storage(grid.data)
-    sampler = Sampler()
-    sampler.start()
     started = time.monotonic()
     with RunProgress() as progress:
         run = open_run(plan_grid(grid, data), data, open_storage(folder / "out"), "flat", progress.phase)
         result = execute(run, progress)
-    sampler.done.set()
-    sampler.join()
     seconds = time.monotonic() - started
     if result.incomplete:
         raise SystemExit(f"{len(result.incomplete)} cells are incomplete")
+    print(seconds)
+
+
+def measured(folder: Path, samples: Path | None) -> dict[str, Any]:
+    """Run ``measure`` in a process of its own and sample it; return its seconds, and peaks and medians in bytes."""
+    with subprocess.Popen(
+        [sys.executable, __file__, "--measure", str(folder)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        sampler = Sampler(child.pid)
+        sampler.start()
+        said, _ = child.communicate()
+        sampler.done.set()
+        sampler.join()
+    if child.returncode:
+        raise SystemExit(child.returncode)
     if samples:
+        samples.parent.mkdir(parents=True, exist_ok=True)
         sampler.write(samples)
-    print(json.dumps({"peaks": sampler.peaks(), "medians": sampler.medians(), "seconds": seconds}))
+    return {"peaks": sampler.peaks(), "medians": sampler.medians(), "seconds": float(said.splitlines()[-1])}
 
 
 def main() -> int:
@@ -214,7 +231,7 @@ def main() -> int:
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure, options.samples)
+        measure(options.measure)
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found = {}
@@ -229,12 +246,7 @@ def main() -> int:
                 f"name: flat\ndata: {folder / 'data'}\ndatasets: [noise]\ntasks: {{humor: {{max_new_tokens: 2}}}}\n"
                 f"models:\n  tiny: {{checkpoint: {checkpoint}, settings: [zero_shot], dtype: float32}}\n"
             )
-            command = [sys.executable, __file__, "--measure", str(folder)]
-            if options.samples:
-                options.samples.mkdir(parents=True, exist_ok=True)
-                command += ["--samples", str(options.samples / f"x{times}.csv")]
-            ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found[times] = json.loads(ended.stdout.splitlines()[-1])
+            found[times] = measured(folder, options.samples and options.samples / f"x{times}.csv")
             print(
                 f"{POSTS * times:,} posts, {size / 2**20:,.0f} MiB = {size / OBJECT_STORE:.1f} object stores, "
                 f"{found[times]['seconds']:.0f} s: "
