@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +25,10 @@ from mmsoc_ray.training.packing import IGNORED
 from mmsoc_ray.training.schedule import rate_factor
 
 STATE_FILE = "state.pt"
+
+
+class TornStateError(Exception):
+    """A checkpoint is there in part only."""
 
 
 class Step(Protocol):
@@ -230,6 +235,13 @@ class Training:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return what ``Training.save`` wrote; only tensors and plain values are read."""
-    state: dict[str, Any] = torch.load(folder / STATE_FILE, weights_only=True, map_location="cpu")
+    """Return what ``Training.save`` wrote; only tensors and plain values are read.
+
+    Raises:
+        TornStateError: The file is not whole.
+    """
+    try:
+        state: dict[str, Any] = torch.load(folder / STATE_FILE, weights_only=True, map_location="cpu")
+    except (EOFError, OSError, RuntimeError, UnpicklingError) as error:  # whatever torch says of half a file
+        raise TornStateError(f"{folder / STATE_FILE} is not whole: {error}") from error
     return state

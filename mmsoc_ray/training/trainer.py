@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pyarrow.fs
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from mmsoc_ray.data import Storage, open_storage
@@ -34,6 +35,8 @@ TRAINING = "training"
 """Folder of the checkpoints below the root."""
 
 CHECKPOINTS_KEPT = 2
+CHECKPOINT = "checkpoint_"
+"""So the folders begin that Ray Train keeps checkpoints in; behind it stands the time, so that names are in order."""
 FAILURES = 3
 """So often a worker may die for reasons of its own; preempted machines do not count."""
 
@@ -84,13 +87,30 @@ def train_adapter(
 
         say = tell if in_process else stack.enter_context(hung_board(tell))
         settings = {"job": job, "plan": plan, "say": say, "streamed": not in_process}
-        result = _fit(job, root, {**settings, "scratch": scratch} if in_process else settings, in_process=in_process)
+        if in_process:
+            settings["scratch"] = scratch
+        else:
+            settings["left_over"] = _left_over(job, root)
+        result = _fit(job, root, settings, in_process=in_process)
         with result.checkpoint.as_directory() as folder:
             card = _card(job, plan, Path(folder))
             stored = write_adapter(root, card, Path(folder) / ADAPTER_FOLDER)
     for path in root.list_files(f"{TRAINING}/{job.name}"):
         root.delete(path)
     return stored
+
+
+def _left_over(job: TrainingJob, root: Storage) -> tuple[str, ...]:
+    """Return the addresses of the checkpoints of a training that was cut, the newest first.
+
+    Ray Train's own record of them is removed: a driver that is killed, or a full disk, may leave half of it, and
+    another version of Ray refuses it; with either, the training could never go on.
+    """
+    folder = f"{TRAINING}/{job.name}"
+    if root.exists(record := f"{folder}/{CHECKPOINT_MANAGER_SNAPSHOT_FILENAME}"):
+        root.delete(record)
+    found = sorted((name for name in root.list_folders(folder) if name.startswith(CHECKPOINT)), reverse=True)
+    return tuple(f"{root.uri}/{folder}/{name}" for name in found)
 
 
 def _fit(job: TrainingJob, root: Storage, settings: dict[str, Any], *, in_process: bool) -> Any:

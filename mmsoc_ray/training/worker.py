@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from mmsoc_ray.data import open_storage
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype
 from mmsoc_ray.engines.checkpoint import load_checkpoint
 from mmsoc_ray.errors import ConfigurationError, TrainingError
@@ -28,7 +29,7 @@ from mmsoc_ray.training.adapters import CurvePoint
 from mmsoc_ray.training.curves import Curves, News
 from mmsoc_ray.training.feed import PREPARE_CPUS, StepBatch, check_feed, step_batches
 from mmsoc_ray.training.job import TrainingJob
-from mmsoc_ray.training.loop import Training, read_state
+from mmsoc_ray.training.loop import STATE_FILE, TornStateError, Training, read_state
 from mmsoc_ray.training.methods import TrainableModel
 from mmsoc_ray.training.plan import FeedPlan
 from mmsoc_ray.training.steps import run_steps
@@ -70,12 +71,22 @@ class Worker:
         say: Tells people how it goes; worker 0 calls it.
         scratch: Local folder for a checkpoint on its way to storage.
         streamed: Whether samples are made by tasks of Ray Data.
+        left_over: Addresses of the checkpoints of an earlier process, the newest first.
 
     Raises:
         ConfigurationError: The model has not what the recipe trains, or nothing is left to learn.
     """
 
-    def __init__(self, job: TrainingJob, plan: FeedPlan, say: Say, scratch: Path, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        job: TrainingJob,
+        plan: FeedPlan,
+        say: Say,
+        scratch: Path,
+        *,
+        streamed: bool,
+        left_over: Sequence[str] = (),
+    ) -> None:
         self._job, self._plan, self._say, self._scratch, self._streamed = job, plan, say, scratch, streamed
         recipe = job.recipe
         check_feed(plan)
@@ -85,7 +96,7 @@ class Worker:
         sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
         kept = torch.float32 if sharded or recipe.method == "full" else DTYPES[self._name]
         loaded = load_checkpoint(checkpoint, job.entry, kept, torch.device("cpu"))
-        state = _resumed()
+        state = _resumed(left_over)
         where = f"recipe {recipe.name!r}, model {job.entry.name!r}"
         trainable = TrainableModel(loaded.model, recipe, where=where, initial=state and state["initial"])
         self._training = Training(trainable, recipe, total=plan.total_steps, device=device, dtype=DTYPES[self._name])
@@ -164,7 +175,7 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
     What every worker finds at the same step, and would find again, is told instead of raised: Ray would start over.
 
     Args:
-        settings: ``job``, ``plan``, ``say``, ``streamed``, and ``scratch`` where a folder is to outlive the call.
+        settings: What ``Worker`` takes; ``scratch`` where a folder is to outlive the call.
 
     Returns:
         None, or the ``kind`` of an error and what it ``said``.
@@ -175,7 +186,12 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
         scratch = settings.get("scratch") or stack.enter_context(tempfile.TemporaryDirectory())
         try:
             Worker(
-                settings["job"], settings["plan"], settings["say"], Path(scratch), streamed=settings["streamed"]
+                settings["job"],
+                settings["plan"],
+                settings["say"],
+                Path(scratch),
+                streamed=settings["streamed"],
+                left_over=settings.get("left_over", ()),
             ).run()
         except (ConfigurationError, TrainingError) as error:
             return {"kind": type(error).__name__, "said": str(error)}
@@ -189,10 +205,19 @@ def _has_room(job: TrainingJob) -> bool:
     return float(resources.get("CPU", 0.0)) >= held + PREPARE_CPUS
 
 
-def _resumed() -> dict[str, Any] | None:
-    """Return the state of the last checkpoint, or None where there is none."""
+def _resumed(left_over: Sequence[str]) -> dict[str, Any] | None:
+    """Return the state of the last checkpoint of this process, else of an earlier one; None where there is none."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
-        return None
+        return _newest_whole(left_over)
     with checkpoint.as_directory() as folder:
         return read_state(Path(folder))
+
+
+def _newest_whole(left_over: Sequence[str]) -> dict[str, Any] | None:
+    """Return the first state that is whole: a full disk or a kill may have left the newest one in part."""
+    for address in left_over:
+        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(FileNotFoundError, TornStateError):
+            open_storage(address).download(STATE_FILE, Path(scratch) / STATE_FILE)
+            return read_state(Path(scratch))
+    return None

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import peft
 import pytest
@@ -11,7 +12,8 @@ from mmsoc_ray.config.recipe import Validation
 from mmsoc_ray.data import LocalStorage
 from mmsoc_ray.engines.adapters import LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError, TrainingError
-from mmsoc_ray.training import fetch_adapter, find_card, list_adapters, train_adapter
+from mmsoc_ray.training import fetch_adapter, find_card, list_adapters, train_adapter, trainer, worker
+from mmsoc_ray.training.loop import STATE_FILE
 
 
 @pytest.fixture
@@ -119,3 +121,19 @@ def test_an_unknown_target_module_is_refused(job, root):
 def test_a_training_with_nothing_to_learn_is_refused(job, root):
     with pytest.raises(ConfigurationError, match=r"nothing is left to learn .*18 too_long"):
         train_adapter(changed(job, context_tokens=8), root, note=lambda _: None, in_process=True)
+
+
+def test_a_training_goes_on_from_the_newest_whole_checkpoint(job, root):
+    folder = f"training/{job.name}"
+    whole, torn, empty = (f"{folder}/checkpoint_2026-11-22_10-00-0{second}.0" for second in range(3))
+    for name, step in ((whole, 2), (torn, 4)):
+        (root.root / name).mkdir(parents=True)
+        torch.save({"step": step}, root.root / name / STATE_FILE)
+    (root.root / torn / STATE_FILE).write_bytes((root.root / torn / STATE_FILE).read_bytes()[:300])
+    root.write(f"{empty}/.metadata.json", b"")
+    root.write(f"{folder}/checkpoint_manager_snapshot.json", b"")  # as a full disk leaves it
+    found = trainer._left_over(job, root)
+    assert [address.rpartition("/")[2] for address in found] == [Path(name).name for name in (empty, torn, whole)]
+    assert not root.exists(f"{folder}/checkpoint_manager_snapshot.json")
+    assert worker._newest_whole(found) == {"step": 2}
+    assert worker._newest_whole(found[:2]) is None
