@@ -44,6 +44,8 @@ SIDE = 650
 POSTS_PER_UNIT = 6
 TIMES = 20
 BOUND = 1.10
+SECONDS = "seconds"
+"""Begins the line with which a run says how long it took."""
 
 
 def write_posts(folder: Path, posts: int) -> int:
@@ -183,7 +185,7 @@ def _kind(title: str) -> str | None:
 
 
 def measure(folder: Path) -> None:
-    """Run the grid below a folder in this process; print its seconds."""
+    """Run the grid below a folder in this process; print its seconds, and wait until standard input ends."""
     import ray
 
     from mmsoc_ray.config import load_grid
@@ -202,25 +204,30 @@ def measure(folder: Path) -> None:
     seconds = time.monotonic() - started
     if result.incomplete:
         raise SystemExit(f"{len(result.incomplete)} cells are incomplete")
-    print(seconds)
+    print(SECONDS, seconds, flush=True)
+    sys.stdin.read()
 
 
 def measured(folder: Path, samples: Path | None) -> dict[str, Any]:
     """Run ``measure`` in a process of its own and sample it; return its seconds, and peaks and medians in bytes."""
-    with subprocess.Popen(
-        [sys.executable, __file__, "--measure", str(folder)], stdout=subprocess.PIPE, text=True
-    ) as child:
+    command = [sys.executable, __file__, "--measure", str(folder)]
+    seconds = None
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         sampler = Sampler(child.pid)
         sampler.start()
-        said, _ = child.communicate()
-        sampler.done.set()
+        for line in child.stdout or ():
+            if line.startswith(SECONDS):
+                seconds = float(line.split()[1])
+                break
+        sampler.done.set()  # the run is over; what Python takes to end is no part of it
         sampler.join()
-    if child.returncode:
-        raise SystemExit(child.returncode)
+        child.communicate()
+    if seconds is None or child.returncode:
+        raise SystemExit(child.returncode or 1)
     if samples:
         samples.parent.mkdir(parents=True, exist_ok=True)
         sampler.write(samples)
-    return {"peaks": sampler.peaks(), "medians": sampler.medians(), "seconds": float(said.splitlines()[-1])}
+    return {"peaks": sampler.peaks(), "medians": sampler.medians(), "seconds": seconds}
 
 
 def main() -> int:
