@@ -27,8 +27,18 @@ def explained(error: Exception, *, timeout_s: float) -> Exception:
         return EngineLoadError(f"the engine cannot be loaded: {str(error).strip().splitlines()[-1]}")
     # Ray Data raises errors of its own in the name of a SystemException.
     if isinstance(error, ray.exceptions.RayError) or isinstance(error.__cause__, ray.data.exceptions.SystemException):
-        return StreamStalledError(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+        return StreamStalledError(f"{type(error).__name__}: {_said(error)}")
     return error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's first line and, of an actor that died, its name and why: lines of fields stand in between."""
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if not isinstance(error, ray.exceptions.RayActorError):
+        return first
+    named = [line for line in rest if line.startswith("class_name:")]
+    reasons = [line for line in rest if line.startswith("The actor")]
+    return " ".join([first, *named, *reasons])
 
 
 def kill_actors(execution: str) -> None:

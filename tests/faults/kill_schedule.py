@@ -16,9 +16,8 @@ from fault_table import Try, UnitKey
 
 Victim = Literal["actor", "node", "driver"]
 VICTIMS: Sequence[Victim] = ("actor", "actor", "actor", "actor", "node", "driver")
-NODE = {"num_cpus": 1, "num_gpus": 2}
+NODE = {"num_cpus": 1, "num_gpus": 1}
 NODES = 3
-ENGINES = NODES * NODE["num_gpus"]
 POST_S = 0.2
 """Seconds that an engine takes for a post while kills are to come, so that they find it at work."""
 
