@@ -21,7 +21,7 @@ test: $(READY) lint
 	$(BIN)/python -m pytest
 
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults tests/s3/test_s3_run_faults.py -m "faults or not faults" -k "not short" $(SEED:%=--seed %)
+	$(BIN)/python -m pytest tests/faults tests/s3/test_s3_run_faults.py -m "faults or not faults" -k "not short" --durations=12 $(SEED:%=--seed %)
 
 # One that misses its bound does not keep the others from running; all of them are named at the end.
 bench: $(READY)

@@ -113,6 +113,10 @@ def test_singapores_five_variants_have_the_published_hyper_parameters():
 
 
 def test_what_explanations_add_to_a_recipe_is_the_target_alone():
-    for plain, explained in (("demo_lora", "demo_lora_explained"), ("mmsoc_standard", "mmsoc_explained")):
+    for plain, explained in (
+        ("demo_lora", "demo_lora_explained"),
+        ("demo_text", "demo_text_explained"),
+        ("mmsoc_standard", "mmsoc_explained"),
+    ):
         contents = [load_recipe(RECIPES[0].with_stem(name)).content() for name in (plain, explained)]
         assert {key for key in contents[0] if contents[0][key] != contents[1][key]} == {"name", "target"}
