@@ -1,5 +1,5 @@
 # make demo   makes the environment and evaluates the demo grid
-# make test-faults   injects every fault and prints what each cost, a quarter of an hour; SEED=7 gives the seed of the kills
+# make test-faults   injects every fault and prints what each cost, about 25 minutes; SEED=7 gives the seed of the kills
 # make bench   runs every benchmark, about an hour; each prints its figures and a ratio; BENCHMARKS=metrics runs one
 # make test   makes the environment and runs tests, ruff and mypy
 PYTHON ?= python3

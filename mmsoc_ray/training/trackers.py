@@ -7,6 +7,7 @@ that fails ends nothing but its own curve.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -61,20 +62,21 @@ def followed(
     """
     there: dict[str, Tracker] = {}
 
-    def tried(name: str, act: Callable[[], Any]) -> Any:
+    def tried(name: str, act: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
-            return act()
+            return act(*arguments, **options)
         except Exception as error:  # whatever a library, a server or a disk says
             there.pop(name, None)
             note(f"{name} failed ({type(error).__name__}: {error}); the training goes on without it")
 
     def tell(point: CurvePoint) -> None:
+        values = numbers(point)
         for name, tracker in list(there.items()):
-            tried(name, lambda tracker=tracker: tracker.log(numbers(point), point.step))  # type: ignore[misc]
+            tried(name, tracker.log, values, point.step)
 
     for name in names:
         _, make = _TRACKERS[name]
-        if (tracker := tried(name, lambda make=make: make(job, root_uri))) is not None:  # type: ignore[misc]
+        if (tracker := tried(name, make, job, root_uri)) is not None:
             there[name] = tracker
     finished = False
     try:
@@ -82,7 +84,7 @@ def followed(
         finished = True
     finally:
         for name, tracker in list(there.items()):
-            tried(name, lambda tracker=tracker: tracker.close(finished=finished))  # type: ignore[misc]
+            tried(name, tracker.close, finished=finished)
 
 
 def numbers(point: CurvePoint) -> dict[str, float]:
@@ -116,8 +118,6 @@ class _MLflow:
     """
 
     def __init__(self, job: TrainingJob, root_uri: str) -> None:
-        import os
-
         import mlflow
 
         self._client = mlflow.MlflowClient()
@@ -149,8 +149,6 @@ class _Wandb:
     """
 
     def __init__(self, job: TrainingJob, root_uri: str) -> None:
-        import os
-
         import wandb
 
         self._run = wandb.init(

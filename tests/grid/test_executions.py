@@ -1,0 +1,28 @@
+import pytest
+import ray.exceptions
+
+from mmsoc_ray.grid.executions import explained
+from mmsoc_ray.grid.retries import StreamStalledError
+
+DIED = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: MapWorker(EngineActor)\n\tactor_id: 00\n"
+    "The actor is dead because its node has died. Node Id: 1\nThe actor never ran."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ray.exceptions.RayActorError(error_msg=DIED),
+            "RayActorError: The actor died unexpectedly before finishing this task. class_name: MapWorker(EngineActor) "
+            "The actor is dead because its node has died. Node Id: 1 The actor never ran.",
+        ),
+        (ray.exceptions.RaySystemError("gone\nwith a traceback"), "RaySystemError: System error: gone"),
+        (ray.exceptions.RayError(), "RayError: "),
+    ],
+)
+def test_a_stall_says_which_actor_died_and_why_in_one_line(error, said):
+    found = explained(error, timeout_s=1)
+    assert isinstance(found, StreamStalledError)
+    assert str(found) == said
