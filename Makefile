@@ -10,6 +10,9 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --no-compile
 
 unexport PYTHONDONTWRITEBYTECODE
 
+# Tests wait for Ray's processes most of their time. Those of one file share what they start.
+TWO_PROCESSES := --numprocesses 2 --dist loadfile
+
 BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together ray_data_llm training flat_memory run_overhead prepare_memory
 
 .PHONY: demo test test-faults bench lint environment clean
@@ -18,10 +21,12 @@ demo: $(READY)
 	$(BIN)/python jobs/full_grid.py
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_PROCESSES)
 
+# The files in the order that keeps both processes busy to the end: the schedule of kills, the longest, goes first.
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults tests/s3/test_s3_run_faults.py -m "faults or not faults" -k "not short" --durations=12 $(SEED:%=--seed %)
+	$(BIN)/python -m pytest tests/faults/test_kill*.py tests/faults/test_[!k]*.py tests/s3/test_s3_run_faults.py \
+	    -m "faults or not faults" -k "not short" --durations=12 $(TWO_PROCESSES) --no-loadscope-reorder $(SEED:%=--seed %)
 
 # One that misses its bound does not keep the others from running; all of them are named at the end.
 bench: $(READY)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[COSTS] = FaultTable()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what faults cost from a process of pytest-xdist to the one that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["costs"] = session.config.stash[COSTS].plain()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what faults cost from a process of pytest-xdist; one that died sent nothing."""
+    node.config.stash[COSTS].join(getattr(node, "workeroutput", {}).get("costs", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

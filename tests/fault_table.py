@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -136,12 +138,21 @@ class FaultTable:
 
     def add(self, fault: str, cost: Cost, *, times: int = 1) -> None:
         """Enter what a fault cost; fail where that is more than is promised."""
-        before, sum_ = self.rows.get(fault, (0, None))
-        self.rows[fault] = (before + times, cost if sum_ is None else sum_ + cost)
+        self.join([(fault, times, dataclasses.astuple(cost))])
         assert cost.lost == 0, cost
         assert cost.duplicated == 0, cost
         assert cost.identical is not False, cost
         assert cost.repeated is None or cost.at_most is None or 0 <= cost.repeated <= cost.at_most, cost
+
+    def plain(self) -> list[tuple[str, int, tuple[int | bool | None, ...]]]:
+        """Return the rows as what processes can send each other."""
+        return [(fault, times, dataclasses.astuple(cost)) for fault, (times, cost) in self.rows.items()]
+
+    def join(self, plain: Iterable[tuple[str, int, tuple[Any, ...]]]) -> None:
+        """Add the rows of another process."""
+        for fault, times, cost in plain:
+            before, sum_ = self.rows.get(fault, (0, Cost(0, 0)))
+            self.rows[fault] = (before + times, Cost(*cost) if not before else sum_ + Cost(*cost))
 
     def lines(self) -> list[str]:
         """Return the table in Markdown."""

@@ -25,6 +25,15 @@ def test_costs_of_one_fault_are_added_up():
     assert [line.replace(" ", "") for line in table.lines()[2:]] == ["|kill|4|0|0|4|4|yes|", "|memory|1|0|0|–|–|–|"]
 
 
+def test_tables_of_two_processes_are_joined():
+    table, other = FaultTable(), FaultTable()
+    table.add("kill", HARMLESS)
+    other.add("kill", HARMLESS, times=2)
+    other.add("memory", Cost(0, 0))
+    table.join(other.plain())
+    assert table.rows == {"kill": (3, HARMLESS + HARMLESS), "memory": (1, Cost(0, 0))}
+
+
 def test_a_unit_that_is_taken_apart_is_one_engine_call_more_and_in_flight_until_it_is_durable(tmp_path):
     root = open_storage(tmp_path)
     folder = "runs/r1/model=m/config=c"
