@@ -221,7 +221,12 @@ def _show_table(root_uri: str, run_id: str, form: TableFormat, svg: Path | None)
     from mmsoc_ray.results.render import render_table, save_svg
 
     found = stored.read_run(root_uri, run_id)
-    extra: dict[str, Any] = {"notes": found.notes, "incomplete": found.incomplete, "comparisons": found.comparisons}
+    extra: dict[str, Any] = {
+        "notes": found.notes,
+        "incomplete": found.incomplete,
+        "comparisons": found.comparisons,
+        "adapters": found.adapters,
+    }
     if svg is not None:
         save_svg(found.rows, svg, title=f"mmsoc table {run_id}", **extra)
     if form is TableFormat.table:

@@ -16,6 +16,8 @@ from mmsoc_ray.results.gain_overview import GAIN_NOTES, arrange_gains
 from mmsoc_ray.results.overview import Cell, Column, Incomplete, Overview, arrange
 from mmsoc_ray.results.schema import RESULT_SCHEMA
 from mmsoc_ray.results.table import ResultRow, sort_rows
+from mmsoc_ray.results.trainings import TRAINING_NOTE, training_table
+from mmsoc_ray.training.adapters import AdapterCard
 
 
 def to_markdown(
@@ -24,8 +26,9 @@ def to_markdown(
     notes: Sequence[str] = (),
     incomplete: Incomplete | None = None,
     comparisons: Sequence[Comparison] = (),
+    adapters: Sequence[AdapterCard] = (),
 ) -> str:
-    """Return the results of one run as a Markdown table with its footnotes beneath, then what fine-tuning gained.
+    """Return the results of one run as a Markdown table with its footnotes, what fine-tuning gained, and how.
 
     Models and settings by tasks as in the terminal, in one table: a page scrolls.
 
@@ -38,20 +41,26 @@ def to_markdown(
     gained = arrange_gains(comparisons, overview)
     if gained.lines:
         lines += ["", "What fine-tuning gained", "", *_table(gained), "", *(f"- {note}" for note in GAIN_NOTES)]
+    if adapters:
+        heading, *trained = training_table(adapters)
+        lines += ["", "How the adapters were trained", "", _row(heading), _row(["---"] * len(heading))]
+        lines += [*(_row(map(markdown_cell, row)) for row in trained), "", f"- {TRAINING_NOTE}"]
     return "\n".join(lines) + "\n"
 
 
 def _table(overview: Overview) -> list[str]:
     lines = [
-        "| " + " | ".join(["model", "setting", *(_heading(column) for column in overview.columns)]) + " |",
-        "| " + " | ".join(["---"] * (2 + len(overview.columns))) + " |",
+        _row(["model", "setting", *(_heading(column) for column in overview.columns)]),
+        _row(["---"] * (2 + len(overview.columns))),
     ]
     for line in overview.lines:
         cells = [_cell(overview.cells.get((line, column)), column.digits) for column in overview.columns]
-        lines.append(
-            "| " + " | ".join([markdown_cell(line.model), markdown_cell(line.setting_and_adapter), *cells]) + " |"
-        )
+        lines.append(_row([markdown_cell(line.model), markdown_cell(line.setting_and_adapter), *cells]))
     return lines
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def to_csv(rows: Iterable[ResultRow]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.cells import cell_len
@@ -22,6 +23,8 @@ from mmsoc_ray.results.footnotes import footnotes
 from mmsoc_ray.results.gain_overview import GAIN_NOTES, arrange_gains
 from mmsoc_ray.results.overview import Cell, Column, Incomplete, Line, Overview, arrange
 from mmsoc_ray.results.table import ResultRow
+from mmsoc_ray.results.trainings import TRAINING_NOTE, training_table
+from mmsoc_ray.training.adapters import AdapterCard
 
 __all__ = ["render_table", "save_svg", "to_csv", "to_json", "to_markdown"]
 
@@ -39,6 +42,7 @@ def render_table(
     notes: Sequence[str] = (),
     incomplete: Incomplete | None = None,
     comparisons: Sequence[Comparison] = (),
+    adapters: Sequence[AdapterCard] = (),
     width: int | None = None,
 ) -> RenderableType:
     """Return the results of one run as a table for the terminal: models and settings by tasks.
@@ -51,13 +55,14 @@ def render_table(
         notes: What else a reader must know, one line each.
         incomplete: Cells short of predictions; they are marked instead of scored.
         comparisons: What fine-tuned cells gained, shown in a table of its own beneath.
+        adapters: Cards of the adapters in the rows; how they were trained is shown at the end.
         width: Columns to fill; by default those of the console that prints it.
 
     Raises:
         ValueError: If the rows are those of several runs.
     """
     overview = arrange(rows, incomplete)
-    return _Rendered(overview, tuple(notes), width, arrange_gains(comparisons, overview))
+    return _Rendered(overview, tuple(notes), width, arrange_gains(comparisons, overview), tuple(adapters))
 
 
 def save_svg(
@@ -68,6 +73,7 @@ def save_svg(
     notes: Sequence[str] = (),
     incomplete: Incomplete | None = None,
     comparisons: Sequence[Comparison] = (),
+    adapters: Sequence[AdapterCard] = (),
     width: int = SVG_WIDTH,
 ) -> None:
     """Write a picture of the table in a terminal of ``width`` columns; the same rows give the same bytes.
@@ -80,7 +86,8 @@ def save_svg(
     console = Console(
         record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor", _environ={}
     )
-    console.print(render_table(rows, notes=notes, incomplete=incomplete, comparisons=comparisons))
+    about: Any = {"notes": notes, "incomplete": incomplete, "comparisons": comparisons, "adapters": adapters}
+    console.print(render_table(rows, **about))
     picture = console.export_svg(title=printable(title), unique_id="mmsoc-results")
     picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL).replace("Fira Code, monospace", SVG_FONTS)
     picture = "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
@@ -93,6 +100,7 @@ class _Rendered:
     notes: tuple[str, ...]
     width: int | None
     gains: Overview
+    adapters: tuple[AdapterCard, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(self.width or options.max_width, options.max_width)
@@ -106,6 +114,21 @@ class _Rendered:
             yield from _tables(self.gains, width)
             for note in GAIN_NOTES:
                 yield Text(note, style="dim")
+        if self.adapters:
+            yield Text("\nHow the adapters were trained\n", style="bold")
+            yield _trainings(self.adapters)
+            yield Text(f"\n{TRAINING_NOTE}", style="dim")
+
+
+def _trainings(adapters: Sequence[AdapterCard]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    heading, *rows = training_table(adapters)
+    for name in heading:
+        no_wrap = name not in ("adapter", "model")
+        table.add_column(Text(name, style="not bold dim"), overflow="fold", no_wrap=no_wrap)
+    for row in rows:
+        table.add_row(*map(Text, map(printable, row)))
+    return table
 
 
 def _tables(overview: Overview, width: int) -> Iterator[RenderableType]:

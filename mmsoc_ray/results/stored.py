@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmsoc_ray.data import open_storage
+from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.results.comparisons import Comparison, read_comparisons
 from mmsoc_ray.results.footnotes import policy_notes
+from mmsoc_ray.results.overview import NO_ADAPTER
 from mmsoc_ray.results.table import CellKey, ResultRow, read_results
+from mmsoc_ray.training.adapters import AdapterCard, read_card
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class StoredRun:
         notes: Lines shown beneath the table.
         incomplete: Cells that lack predictions: found and expected posts.
         comparisons: What its fine-tuned cells gained.
+        adapters: Cards of the adapters in the rows, but for those that were removed or broken since.
     """
 
     rows: list[ResultRow]
     notes: tuple[str, ...]
     incomplete: Mapping[CellKey, tuple[int, int]]
     comparisons: Sequence[Comparison] = ()
+    adapters: Sequence[AdapterCard] = ()
 
 
 def read_run(root_uri: str, run_id: str) -> StoredRun:
@@ -53,7 +57,22 @@ def read_run(root_uri: str, run_id: str) -> StoredRun:
         notes = (*notes, "The run is being taken up, or was when its process ended: this table is from before.")
     compared = manifest.get("comparisons")
     comparisons = [] if compared is None else read_comparisons(root.read(compared["file"]))
-    return StoredRun(read_results(root.read(manifest["results"]["file"])), notes, incomplete, comparisons)
+    rows = read_results(root.read(manifest["results"]["file"]))
+    cards, unread = _cards(root, rows)
+    return StoredRun(rows, (*notes, *unread), incomplete, comparisons, cards)
+
+
+def _cards(root: Storage, rows: Iterable[ResultRow]) -> tuple[list[AdapterCard], list[str]]:
+    """Return the cards of the rows' adapters, and what is wrong with those that cannot be read."""
+    cards, unread = [], []
+    for name in sorted({row.adapter for row in rows} - set(NO_ADAPTER)):
+        try:
+            card = read_card(root, name)
+        except ConfigurationError as error:
+            unread.append(str(error))
+        else:
+            cards += [] if card is None else [card]
+    return cards, unread
 
 
 def _cell_of(path: str) -> CellKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -45,6 +46,22 @@ def test_what_was_missing_is_trained_and_answers_in_a_pipeline_of_its_own(traine
     plan = json.loads((trained / "out" / "runs" / "one" / "plan.json").read_text())
     assert list(plan["models"]) == ["tiny", "tiny@finetuned"]
     assert mmsoc("verify", f"{trained}/out/runs/one") == 0
+
+
+def test_the_table_ends_with_how_the_adapters_were_trained(trained, mmsoc, tmp_path, capsys):
+    shutil.copytree(trained / "out", tmp_path / "out")
+    command = ("table", f"{tmp_path}/out/runs/one", "--format", "markdown")
+    assert mmsoc(*command) == 0
+    shown = capsys.readouterr().out.partition("How the adapters were trained")[2]
+    card = json.loads((tmp_path / "out" / "adapters" / name_of(trained) / "card.json").read_text())
+    losses = [point["loss"] for point in card["curves"] if point["loss"] is not None]
+    assert f"| {card['name']} | tiny, full | {card['samples']} | {card['steps']} | {losses[0]:.3f} " in shown
+
+    (tmp_path / "out" / "adapters" / card["name"] / "card.json").write_text("{")
+    assert mmsoc(*command) == 0
+    shown = capsys.readouterr().out
+    assert "How the adapters were trained" not in shown
+    assert "is no card of this version" in shown
 
 
 def test_a_second_run_trains_nothing_and_asks_nothing(trained, mmsoc, capsys):
