@@ -238,10 +238,14 @@ def environment(**variables: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cluster(faults: Faults, **head: Any) -> Iterator[Any]:
-    """Start a Ray cluster whose engines ``faults`` steers; nodes can be added to it and removed from it."""
+    """Start a Ray cluster whose engines ``faults`` steers; nodes can be added to it and removed from it.
+
+    It asks for no token, and its jobs are told so: the first ``ray.init`` in this process, at any time, would set the
+    variable for the jobs that are started later, and their actors would be refused.
+    """
     from ray.cluster_utils import Cluster
 
-    with environment(**faults.environment()):
+    with environment(**faults.environment(), RAY_AUTH_MODE="disabled", RAY_prestart_worker_first_driver="0"):
         started = Cluster(initialize_head=False)
         try:
             add_node(started, num_cpus=6, include_dashboard=False, **head)

@@ -1,4 +1,4 @@
-"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster with three nodes that hold engines."""
+"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster with three nodes that hold two engines each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from fault_table import Try, UnitKey
 
 Victim = Literal["actor", "node", "driver"]
 VICTIMS: Sequence[Victim] = ("actor", "actor", "actor", "actor", "node", "driver")
-NODE = {"num_cpus": 1, "num_gpus": 1}
+NODE = {"num_cpus": 1, "num_gpus": 2}
 NODES = 3
+ENGINES = 6
 POST_S = 0.2
 """Seconds that an engine takes for a post while kills are to come, so that they find it at work."""
 

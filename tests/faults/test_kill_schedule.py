@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from fault_kit import RUN_ID, Faults, Job, add_node, cluster, ended_well, faulty_grid, run_until
 from fault_table import Cost
-from kill_schedule import NODE, NODES, KilledRun, draw_kills
+from kill_schedule import ENGINES, NODE, NODES, KilledRun, draw_kills
 
 POSTS_PER_UNIT = 4
 
@@ -15,14 +15,14 @@ POSTS_PER_UNIT = 4
     ("count", "units"), [pytest.param(6, 24, id="short"), pytest.param(50, 96, marks=pytest.mark.faults, id="long")]
 )
 def test_every_run_of_a_schedule_of_kills_ends_as_the_undisturbed_one(
-    toy, fault_table, fault_seed, mmsoc, tmp_path, count, units
+    toy, fault_table, fault_seed, ray_session, mmsoc, tmp_path, count, units
 ):
     print(f"again with --seed {fault_seed}")  # pytest shows it where this fails
     (tmp_path / "faults").mkdir()
     faults = Faults(tmp_path / "faults")
     texts = [f"caption {at}" for at in range(units * POSTS_PER_UNIT)]
     grid = faulty_grid(
-        tmp_path, toy.checkpoint, texts, posts_per_unit=POSTS_PER_UNIT, resources=f"actors: {NODES}, cpus: 0, gpus: 1"
+        tmp_path, toy.checkpoint, texts, posts_per_unit=POSTS_PER_UNIT, resources=f"actors: {ENGINES}, cpus: 0, gpus: 1"
     )
     kills = list(draw_kills(fault_seed, count))
     with cluster(faults) as started:
