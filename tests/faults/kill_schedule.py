@@ -1,4 +1,4 @@
-"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster of three nodes with two engines each."""
+"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster of three nodes of two engines each."""
 
 from __future__ import annotations
 
