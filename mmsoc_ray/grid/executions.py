@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import ray
 import ray.data.exceptions
@@ -10,6 +11,11 @@ import ray.exceptions
 import ray.util
 
 from mmsoc_ray.grid.retries import EngineLoadError, StreamStalledError
+
+_TOKEN_ADVICE = (
+    "RAY_AUTH_MODE is token here: if the cluster was started without it, its head cannot ask this process about its "
+    "actors and ends them. Set it for both or for neither."
+)
 
 
 def explained(error: Exception, *, timeout_s: float) -> Exception:
@@ -38,7 +44,9 @@ def _said(error: Exception) -> str:
         return first
     named = [line for line in rest if line.startswith("class_name:")]
     reasons = [line for line in rest if line.startswith("The actor")]
-    return " ".join([first, *named, *reasons])
+    said = " ".join([first, *named, *reasons])
+    refused = "all references to the actor were removed" in said and os.environ.get("RAY_AUTH_MODE") == "token"
+    return f"{said} {_TOKEN_ADVICE}" if refused else said
 
 
 def kill_actors(execution: str) -> None:

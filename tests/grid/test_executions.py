@@ -26,3 +26,13 @@ def test_a_stall_says_which_actor_died_and_why_in_one_line(error, said):
     found = explained(error, timeout_s=1)
     assert isinstance(found, StreamStalledError)
     assert str(found) == said
+
+
+@pytest.mark.parametrize(("mode", "advised"), [("token", True), ("disabled", False), (None, False)])
+def test_actors_of_a_cluster_that_knows_no_token_are_ended_for_a_reason_that_is_told(mode, advised, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode is not None:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    reason = "The actor is dead because all references to the actor were removed including lineage ref count."
+    found = explained(ray.exceptions.RayActorError(error_msg=f"The actor died.\n{reason}"), timeout_s=1)
+    assert ("Set it for both or for neither." in str(found)) is advised
