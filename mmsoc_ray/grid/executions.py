@@ -12,7 +12,7 @@ import ray.util
 
 from mmsoc_ray.grid.retries import EngineLoadError, StreamStalledError
 
-_TOKEN_ADVICE = (
+_AUTH_MODE_ADVICE = (
     "RAY_AUTH_MODE is token here: if the cluster was started without it, its head cannot ask this process about its "
     "actors and ends them. Set it for both or for neither."
 )
@@ -46,7 +46,7 @@ def _said(error: Exception) -> str:
     reasons = [line for line in rest if line.startswith("The actor")]
     said = " ".join([first, *named, *reasons])
     refused = "all references to the actor were removed" in said and os.environ.get("RAY_AUTH_MODE") == "token"
-    return f"{said} {_TOKEN_ADVICE}" if refused else said
+    return f"{said} {_AUTH_MODE_ADVICE}" if refused else said
 
 
 def kill_actors(execution: str) -> None:
