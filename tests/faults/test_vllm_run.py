@@ -64,20 +64,6 @@ def grids(tmp_path_factory: pytest.TempPathFactory, make_picture: Callable[..., 
     return write
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Callable[[Path], Job]]:
-    """Make jobs, each of which starts its own Ray; what they left running is ended."""
-    made: list[Job] = []
-
-    def make(grid: Path) -> Job:
-        made.append(Job(tmp_path / grid.stem, grid, environment={"OMP_NUM_THREADS": "1"}))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.kill()
-
-
 def shown(job: Job) -> dict[tuple[str, str], dict[str, Any]]:
     """Return each row's answer, by post and task."""
     rows = job.rows()
@@ -86,14 +72,34 @@ def shown(job: Job) -> dict[tuple[str, str], dict[str, Any]]:
     return kept
 
 
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def expected(
+    grids: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what transformers answers."""
+    job = Job(tmp_path_factory.mktemp("plain") / "transformers", grids("transformers"), environment=ENVIRONMENT)
+    try:
+        run_until(ended_well, job, job.start())
+    finally:
+        job.kill()
+    return shown(job)
+
+
+@pytest.fixture
+def job(grids: Callable[[str], Path], tmp_path: Path) -> Iterator[Job]:
+    """Make a job that vLLM answers, with a Ray of its own; what it left running is ended."""
+    made = Job(tmp_path / "vllm", grids("vllm"), environment=ENVIRONMENT)
+    yield made
+    made.kill()
+
+
 @pytest.mark.parametrize("killed", ["engine", pytest.param("actor", marks=pytest.mark.faults)])
 def test_a_kill_costs_no_row_and_leaves_no_process_behind(
-    grids: Callable[[str], Path], jobs: Callable[[Path], Job], killed: str
+    expected: dict[tuple[str, str], dict[str, Any]], job: Job, killed: str
 ) -> None:
-    plain = jobs(grids("transformers"))
-    run_until(ended_well, plain, plain.start())
-
-    job = jobs(grids("vllm"))
     process = job.start()
     wait_until(lambda: process.poll() is not None or len(job.units()) >= 2, "two units are durable")
     assert process.poll() is None, job.said
@@ -104,7 +110,7 @@ def test_a_kill_costs_no_row_and_leaves_no_process_behind(
     run_until(ended_well, job, process)
 
     assert done < POSTS / 4, "all was done before the kill"
-    found, expected = shown(job), shown(plain)
+    found = shown(job)
     assert found.keys() == expected.keys()
     assert {row["engine"] for row in found.values()} == {"vllm"}
     for place, row in found.items():
