@@ -23,10 +23,11 @@ demo: $(READY)
 test: $(READY) lint
 	$(BIN)/python -m pytest $(TWO_PROCESSES)
 
-# The files in the order that keeps both processes busy to the end: the schedule of kills, the longest, goes first.
+# The schedule of kills, the longest, goes first. What takes less than a minute, and a short schedule, is in make test.
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults/test_kill*.py tests/faults/test_[!k]*.py tests/s3/test_s3_run_faults.py \
-	    -m "faults or not faults" -k "not short" --durations=12 $(TWO_PROCESSES) --no-loadscope-reorder $(SEED:%=--seed %)
+	$(BIN)/python -m pytest tests/faults/test_kill_schedule.py tests/faults/test_[!k]*.py tests/s3/test_s3_run_faults.py \
+	    tests/training/test_training_workers.py -m "faults or storage" --durations=12 $(TWO_PROCESSES) \
+	    --no-loadscope-reorder $(SEED:%=--seed %)
 
 # One that misses its bound does not keep the others from running; all of them are named at the end.
 bench: $(READY)

@@ -12,6 +12,8 @@ from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import StorageError
 from mmsoc_ray.models.cache import cached_folder
 
+pytestmark = pytest.mark.storage
+
 MIB = 2**20
 
 

@@ -71,7 +71,7 @@ def test_a_killed_worker_goes_on_and_ends_with_the_bytes_of_one_never_stopped(tr
 @pytest.mark.faults
 def test_a_killed_driver_goes_on_and_ends_with_the_bytes_of_one_never_stopped(train, toy, tmp_path):
     command = [sys.executable, str(Path(__file__).parent / "toy_job.py"), str(toy.data), str(toy.checkpoint)]
-    command += [str(tmp_path / "killed"), "20"]
+    command += [str(tmp_path / "killed"), '{"epochs": 20}']
 
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 

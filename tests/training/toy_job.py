@@ -1,8 +1,12 @@
 """A training on the toy data, for tests; run as a program, it trains and prints its notes.
 
-python tests/training/toy_job.py DATA CHECKPOINT ROOT EPOCHS
+python tests/training/toy_job.py DATA CHECKPOINT ROOT '{"epochs": 20}'
+
+It joins the cluster of RAY_ADDRESS, or starts its own Ray.
 """
 
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -40,7 +44,8 @@ def toy_job(data_root, checkpoint, **fields):
 if __name__ == "__main__":
     import ray
 
-    where, folder, output, epochs = sys.argv[1:]
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
-    toy = toy_job(where, folder, epochs=float(epochs), dropout=0.1)
+    where, folder, output, fields = sys.argv[1:]
+    own = {} if "RAY_ADDRESS" in os.environ else {"address": "local", "num_cpus": 3, "include_dashboard": False}
+    ray.init(log_to_driver=False, **own)
+    toy = toy_job(where, folder, **{"dropout": 0.1, **json.loads(fields)})
     train_adapter(toy, open_storage(output), note=lambda line: print(line, flush=True))

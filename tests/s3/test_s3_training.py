@@ -1,0 +1,63 @@
+"""A training whose checkpoints and adapter are kept on S3, its driver killed between."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmsoc_ray.data import LocalStorage, open_storage
+from mmsoc_ray.engines.adapters import LORA_WEIGHTS
+from mmsoc_ray.training import fetch_adapter, find_card, train_adapter
+
+TESTS = Path(__file__).parents[1]
+TOY = TESTS / "training" / "toy_job.py"
+ROOT = "s3://posts/trained"
+EPOCHS = 8
+
+
+@pytest.fixture
+def start(toy, s3):
+    """Start the training in a process of its own, with a Ray that knows the server."""
+    started = []
+
+    def run():
+        environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
+        command = [sys.executable, TOY, toy.data, toy.checkpoint, ROOT, f'{{"epochs": {EPOCHS}}}']
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+
+
+def test_a_killed_training_goes_on_from_s3_and_ends_with_the_bytes_of_one_never_stopped(
+    toy, start, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MMSOC_CACHE", str(tmp_path / "cache"))
+    first = start()
+    assert any("step 6 of" in line for line in first.stdout)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    there = open_storage(ROOT)
+    assert any("/checkpoint_" in path for path in there.list_files("training"))
+
+    second = start()
+    said = second.stdout.read()
+    assert second.wait() == 0, said
+    assert "goes on from step" in said
+
+    job = runpy.run_path(str(TOY))["toy_job"](toy.data, toy.checkpoint, epochs=EPOCHS, dropout=0.1)
+    local = LocalStorage(tmp_path / "undisturbed")
+    undisturbed = fetch_adapter(local, train_adapter(job, local, note=lambda _: None, in_process=True))
+    killed = fetch_adapter(there, find_card(there, job.name))
+    assert (killed / LORA_WEIGHTS).read_bytes() == (undisturbed / LORA_WEIGHTS).read_bytes()
+    assert there.list_files("training") == []
