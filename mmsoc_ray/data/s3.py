@@ -42,6 +42,9 @@ PIECE_BYTES = 16 * 2**20
 PIECES_AT_ONCE = 8
 """A download fetches so many pieces side by side; the library's client keeps ten connections."""
 
+MARKER = "/"
+"""So the key of an empty object ends that stands for a folder: Arrow's client and Amazon's console leave such."""
+
 WRITER = "writer"
 """Metadata of an object that was written once: who wrote it."""
 
@@ -98,7 +101,8 @@ class S3Storage:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def _key(self, path: str) -> str:
-        return f"{self.prefix}/{path}".strip("/")
+        marker = "/" if path.endswith(MARKER) else ""
+        return f"{self.prefix}/{path}".strip("/") + marker
 
     def _address(self, path: str) -> str:
         return f"s3://{self.bucket}/{self._key(path)}"
@@ -175,11 +179,11 @@ class S3Storage:
         return True
 
     def list_files(self, prefix: str) -> list[str]:
-        """See ``Storage.list_files``."""
-        return sorted(file.path for file in self.stored_files(prefix))
+        """See ``Storage.list_files``; markers of folders are no files."""
+        return sorted(file.path for file in self.stored_files(prefix) if not file.path.endswith(MARKER))
 
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
-        """See ``Storage.stored_files``."""
+        """See ``Storage.stored_files``; markers of folders are among them, so that they can be removed."""
         cut = len(self.prefix) + 1 if self.prefix else 0
         for page in self._pages(prefix):
             for item in page.get("Contents", []):

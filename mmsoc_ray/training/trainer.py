@@ -95,8 +95,8 @@ def train_adapter(
         with result.checkpoint.as_directory() as folder:
             card = _card(job, plan, Path(folder))
             stored = write_adapter(root, card, Path(folder) / ADAPTER_FOLDER)
-    for path in root.list_files(f"{TRAINING}/{job.name}"):
-        root.delete(path)
+    for file in list(root.stored_files(f"{TRAINING}/{job.name}")):
+        root.delete(file.path)
     return stored
 
 

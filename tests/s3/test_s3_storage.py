@@ -47,6 +47,15 @@ def test_a_large_parquet_file_is_streamed_up_and_read_by_row_group(storage):
         assert pq.ParquetFile(handle).read_row_group(2).column("x")[0].as_py() == 2_000_000
 
 
+def test_the_marker_of_a_folder_is_no_file_and_can_be_removed(storage):
+    storage.write("room/", b"")
+    storage.write("room/file", b"content")
+    assert storage.list_files("") == storage.list_files("room") == ["room/file"]
+    for file in list(storage.stored_files("")):
+        storage.delete(file.path)
+    assert list(storage.stored_files("")) == []
+
+
 def test_an_upload_that_fails_leaves_nothing(storage):
     def write_half() -> None:
         with storage.open_output("cut") as handle:
