@@ -62,16 +62,15 @@ def discard(pipeline: Any, units: list[Any]) -> int:
     """Answer units and keep nothing; return the number of rows."""
     import ray.data
 
-    from mmsoc_ray.grid.stream import PREPARE_CPUS, PREPARE_MEMORY, SINK_CPUS, UNITS_IN_FLIGHT
+    from mmsoc_ray.grid.stream import PREPARE_CPUS, PREPARE_MEMORY, UNITS_BESIDE
 
     rows = [dataclasses.asdict(unit) for unit in units]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
-    pool = ray.data.ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=UNITS_IN_FLIGHT)
+    pool = ray.data.ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1 + UNITS_BESIDE)
     dataset = dataset.map_batches(
         DiscardingActor, fn_constructor_args=(pipeline,), batch_size=1, compute=pool, num_cpus=0.5
     )
-    dataset = dataset.map(lambda row: row, num_cpus=SINK_CPUS)
     return sum(int(row["rows"]) for row in dataset.iter_rows())
 
 

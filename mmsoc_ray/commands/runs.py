@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,8 +140,12 @@ def _run_tasks(record: RunRecord, address: str | None) -> RunTasks:
     """Return what runs functions: this process where a run has little to do, else Ray."""
     work = sum(len(model.units) + len(model.cells) for model in record.models)
     if work <= FEW and address is None:
-        return lambda function, calls: itertools.starmap(function, calls)
+        return _run_here
     from mmsoc_ray.grid.stream import run_tasks, start_ray
 
     start_ray(address)
     return run_tasks
+
+
+def _run_here(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, together: int = 1) -> Iterator[Any]:
+    return itertools.starmap(function, calls)

@@ -30,6 +30,7 @@ from mmsoc_ray.grid.scores import (
 from mmsoc_ray.grid.scoring import RULES
 from mmsoc_ray.grid.seal import (
     IDENTITY,
+    UNITS_A_TASK,
     RunTasks,
     UnitSeal,
     checksums_content,
@@ -142,7 +143,7 @@ def _model_lies(
     calls = [(root, path, folder.run_id, alone, unit) for path, unit in planned.items() if path in there]
     seals: list[UnitSeal] = []
     posts: dict[str, list[Hashes]] = {}
-    for found in run_tasks(audit_unit, calls):
+    for found in run_tasks(audit_unit, calls, together=UNITS_A_TASK):
         yield from found.lies
         if found.seal is not None:
             seals.append(found.seal)

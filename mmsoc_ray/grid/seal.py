@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +18,19 @@ from mmsoc_ray.grid.keys import canonical_json
 from mmsoc_ray.grid.record import RecordedModel
 from mmsoc_ray.grid.run_folder import RunFolder
 
-RunTasks = Callable[[Callable[..., Any], Sequence[Sequence[Any]]], Iterable[Any]]
-"""Runs a function over lists of arguments, wherever; gives the results as they come."""
+UNITS_A_TASK = 32
+"""A unit is counted in some milliseconds; a process that counts takes a second to start."""
+
+
+class RunTasks(Protocol):
+    """Runs a function over lists of arguments, wherever; gives the results as they come."""
+
+    def __call__(
+        self, function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, together: int = 1
+    ) -> Iterable[Any]:
+        """Run so many calls together, one after another."""
+        ...
+
 
 IDENTITY = ("model", "adapter", "setting", "task", "post_key", "round")
 """Columns that tell a prediction from all others within its configuration."""
@@ -153,6 +164,6 @@ def seal_model(
     calls = [
         (root, folder.unit(model.name, model.config, unit.unit_id), unit.unit_id, unit.rows) for unit in model.units
     ]
-    seals: list[UnitSeal] = list(run_tasks(count_unit, calls))
+    seals: list[UnitSeal] = list(run_tasks(count_unit, calls, together=UNITS_A_TASK))
     write_changed(root, folder.checksums(model.name, model.config), checksums_content(seals))
     write_changed(root, marker, seal_content(model.configuration, seals))

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,8 +42,8 @@ from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
 from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
-from mmsoc_ray.grid.usage import EngineClock, EngineUse, peak_memory
-from mmsoc_ray.grid.wire import PreparedUnit, from_bytes, to_bytes
+from mmsoc_ray.grid.usage import EngineClock, peak_memory
+from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.grid.words import UnitWords
 
 PREPARE_CPUS = 1.0
@@ -50,15 +51,15 @@ PREPARE_MEMORY = 512 * 2**20
 """Logical memory of a preparing task. It also keeps Ray Data from fusing the tasks into the engine's actors, where
 decoding would hold up the engine: stages with different resources are not fused."""
 
-SINK_CPUS = 0.1
 STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, EngineBrokenError)
 """What a pipeline raises when a task or an actor fails for good."""
 
 UNITS_AT_ONCE = {"vllm": 4}
 """Units that an engine is asked about at a time; where it says nothing, one. A continuous engine is kept full by
 several, and finishes each as its last answer comes."""
-UNITS_WAITING = 1
-"""Units queued at an actor beside those, so that the engine never waits for the next."""
+UNITS_BESIDE = 1
+"""Units that an actor holds beside those: one that waits for its turn, or whose answers are on their way to their file,
+so that the engine waits for neither."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
@@ -160,7 +161,7 @@ def _rows(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
 
 def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.data.Dataset:
     rows = [dataclasses.asdict(unit) for unit in units]
-    resources, at_once = pipeline.resources, UNITS_AT_ONCE.get(pipeline.answerer.entry.engine, 1)
+    resources, held = pipeline.resources, units_at_once(pipeline) + UNITS_BESIDE
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset = dataset.map(functools.partial(_prepare, pipeline), num_cpus=PREPARE_CPUS, memory=PREPARE_MEMORY)
     with warnings.catch_warnings():
@@ -171,18 +172,22 @@ def _dataset(pipeline: Pipeline, units: Sequence[Unit], execution: str) -> ray.d
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(
                 size=min(resources.actors, len(units)),
-                max_tasks_in_flight_per_actor=at_once + UNITS_WAITING,
-                max_concurrent_calls_per_actor=at_once,
-                enable_true_multi_threading=at_once > 1,
+                max_tasks_in_flight_per_actor=held,
+                max_concurrent_calls_per_actor=held,
+                enable_true_multi_threading=True,
             ),
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             ray_remote_args_fn=lambda: {"name": f"{execution}{secrets.token_hex(4)}"},
         )
-    dataset = dataset.map(functools.partial(_sink, pipeline), num_cpus=SINK_CPUS)
     dataset.context.execution_no_progress_timeout_s = resources.no_progress_timeout_s
     dataset.context.max_consecutive_actor_init_deaths = LOADS - 1
     return dataset
+
+
+def units_at_once(pipeline: Pipeline) -> int:
+    """Return how many units an engine of the pipeline is asked about at a time."""
+    return UNITS_AT_ONCE.get(pipeline.answerer.entry.engine, 1)
 
 
 def render(pipeline: Pipeline, row: Mapping[str, Any]) -> RenderedUnit:
@@ -203,11 +208,16 @@ def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class EngineActor:
-    """Holds one engine. Loads the weights once, then answers unit after unit."""
+    """Holds one engine. Loads the weights once, then answers unit after unit and makes each durable.
+
+    Each call has a thread of its own. As many as the engine takes at a time ask it; the others wait for their turn with
+    a unit that is unpacked, or write one that is answered.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._clock = EngineClock()
         self._pipeline = pipeline
+        self._turn = threading.Semaphore(units_at_once(pipeline))
         attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
         lost = attempts.loads_lost()
         if lost >= LOADS * pipeline.resources.actors:
@@ -239,37 +249,26 @@ class EngineActor:
         self._answerer = CarefulAnswerer(answerer, attempts)
         self._clock.loaded()
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Answer the one unit of a batch, unless another process has."""
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Answer the one unit of a batch, unless another process has; return its receipt, or why there is none yet."""
         (unit,) = (PreparedUnit.from_row({name: column[0] for name, column in batch.items()}),)
-        started = time.monotonic()
-        done = not unit.requests or self._pipeline.is_done(unit.unit_id)
-        with self._clock.answering():
-            answered = None if done else self._answerer(unit)
-        return {
-            "unit_id": [unit.unit_id],
-            "posts": [unit.posts],
-            "predictions": [to_bytes(answered) if isinstance(answered, pa.Table) else b""],
-            "undecided": [json.dumps(dataclasses.asdict(answered)) if isinstance(answered, Undecided) else ""],
-            "seconds": [time.monotonic() - started],
-            "use": [json.dumps(dataclasses.asdict(self._clock.take(self._engine)))],
-            "ended_at": [time.time()],
-            "prepare_peak_bytes": [int(batch["prepare_peak_bytes"][0])],
-        }
-
-
-def _sink(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a unit durable; return its receipt, or why there is none yet."""
-    unit_id, posts, seconds = str(row["unit_id"]), int(row["posts"]), float(row["seconds"])
-    if row["undecided"]:
-        return {"receipt": "", "deferred": json.dumps({"unit_id": unit_id, **json.loads(row["undecided"])})}
-    if row["predictions"]:
-        receipt = write_predictions(pipeline, unit_id, posts, from_bytes(row["predictions"]), seconds)
-    else:
-        receipt = Receipt(unit_id, pipeline.answerer.entry.name, posts, 0, 0, 0, 0, seconds, elsewhere=True)
-    measured: dict[str, Any] = {"use": EngineUse(**json.loads(row["use"])), "ended_at": float(row["ended_at"])}
-    measured["prepare_peak_bytes"] = int(row["prepare_peak_bytes"])
-    return {"receipt": dataclasses.replace(receipt, **measured).json, "deferred": ""}
+        with self._turn:
+            started = time.monotonic()
+            done = not unit.requests or self._pipeline.is_done(unit.unit_id)
+            with self._clock.answering():
+                answered = None if done else self._answerer(unit)
+            seconds, ended_at, use = time.monotonic() - started, time.time(), self._clock.take(self._engine)
+        if isinstance(answered, Undecided):
+            deferred = {"unit_id": unit.unit_id, **dataclasses.asdict(answered)}
+            return {"receipt": [""], "deferred": [json.dumps(deferred)]}
+        if answered is not None:
+            receipt = write_predictions(self._pipeline, unit.unit_id, unit.posts, answered, seconds)
+        else:
+            model = self._pipeline.answerer.entry.name
+            receipt = Receipt(unit.unit_id, model, unit.posts, 0, 0, 0, 0, seconds, elsewhere=True)
+        peak = int(batch["prepare_peak_bytes"][0])
+        receipt = dataclasses.replace(receipt, use=use, ended_at=ended_at, prepare_peak_bytes=peak)
+        return {"receipt": [receipt.json], "deferred": [""]}
 
 
 def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
@@ -319,15 +318,27 @@ def cause_of(error: Exception) -> Exception:
     return cause
 
 
-def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, num_cpus: float = 1.0) -> Iterator[Any]:
-    """Run a function as Ray tasks, one per list of arguments; yield the results, and raise errors, as they come."""
-    task = ray.remote(num_cpus=num_cpus, max_retries=3, runtime_env=SCORING_WORKERS)(function)
-    left = iter(calls)
-    waiting = [task.remote(*arguments) for arguments in itertools.islice(left, TASKS_AT_ONCE)]
+def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, together: int = 1) -> Iterator[Any]:
+    """Run a function as Ray tasks over lists of arguments; yield the results, and raise errors, as they come.
+
+    Args:
+        function: Travels to the workers.
+        calls: Its arguments, call by call.
+        together: So many calls share a task: where one takes milliseconds, starting tasks and workers would take more.
+    """
+    task: Any = ray.remote(num_cpus=1, max_retries=3, runtime_env=SCORING_WORKERS)(_run_calls)
+    task = task.options(name=function.__name__)
+    parts = (calls[start : start + together] for start in range(0, len(calls), together))
+    waiting = [task.remote(function, part) for part in itertools.islice(parts, TASKS_AT_ONCE)]
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=1)
         try:
-            yield from ray.get(done)
+            (results,) = ray.get(done)
         except ray.exceptions.RayTaskError as error:
             raise cause_of(error) from error
-        waiting += [task.remote(*arguments) for arguments in itertools.islice(left, 1)]
+        yield from results
+        waiting += [task.remote(function, part) for part in itertools.islice(parts, 1)]
+
+
+def _run_calls(function: Callable[..., Any], calls: Sequence[Sequence[Any]]) -> list[Any]:
+    return [function(*arguments) for arguments in calls]

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mmsoc_ray.training.curves import News
 
 POLL_S = 1.0
+RESTARTS = 3
+"""What hung on a board that dies is lost; news that come later are not."""
 
 
 class _Board:
@@ -44,9 +47,12 @@ class Pinned:
 def hung_board(tell: Callable[[News], None]) -> Iterator[Callable[[News], None]]:
     """Give what workers call to tell something; ``tell`` is called with it in this process.
 
-    The board is an actor without a CPU of its own, which lives as long as the block.
+    The board is an actor without a CPU of its own, which lives as long as the block: on this process' node, so that no
+    other node takes it along when it is lost.
     """
-    board: Any = ray.remote(num_cpus=0)(_Board).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(num_cpus=0, max_restarts=RESTARTS)(_Board)
+    board = actor.options(scheduling_strategy=here).remote()
     over = threading.Event()
 
     def pass_on() -> None:

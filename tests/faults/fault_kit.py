@@ -237,18 +237,23 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cluster(faults: Faults, **head: Any) -> Iterator[Any]:
-    """Start a Ray cluster whose engines ``faults`` steers; nodes can be added to it and removed from it.
+def cluster(faults: Faults | None = None, **head: Any) -> Iterator[Any]:
+    """Start a Ray cluster; nodes can be added to it and removed from it.
+
+    Args:
+        faults: Steers its engines; without it they are the real ones.
+        head: What its first node has, by default three logical CPUs: each may get a process that prepares units.
 
     It asks for no token, and its jobs are told so: the first ``ray.init`` in this process, at any time, would set the
     variable for the jobs that are started later, and their actors would be refused.
     """
     from ray.cluster_utils import Cluster
 
-    with environment(**faults.environment(), RAY_AUTH_MODE="disabled", RAY_prestart_worker_first_driver="0"):
+    steered = {} if faults is None else faults.environment()
+    with environment(**steered, RAY_AUTH_MODE="disabled", RAY_prestart_worker_first_driver="0"):
         started = Cluster(initialize_head=False)
         try:
-            add_node(started, num_cpus=6, include_dashboard=False, **head)
+            add_node(started, **{"num_cpus": 3, "include_dashboard": False, **head})
             yield started
         finally:
             started.shutdown()
