@@ -1,4 +1,4 @@
-"""How news come from the workers of a training to the process that began it."""
+"""How news come from the workers of a training to the process that began it. Without torch: its actor starts soon."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mmsoc_ray.training.curves import News
+from mmsoc_ray.training.adapters import CurvePoint
 
 POLL_S = 1.0
 RESTARTS = 3
 """What hung on a board that dies is lost; news that come later are not."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What a training tells on its way.
+
+    Attributes:
+        line: For people.
+        point: What was measured, where the line is of that.
+    """
+
+    line: str
+    point: CurvePoint | None = None
 
 
 class _Board:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mmsoc_ray.training.adapters import CurvePoint
+from mmsoc_ray.training.board import News
 from mmsoc_ray.training.loop import StepReport, Training
 
 POINTS = 100
@@ -28,19 +29,6 @@ class Checked:
 
     loss: float
     metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class News:
-    """What a training tells on its way.
-
-    Attributes:
-        line: For people.
-        point: What was measured, where the line is of that.
-    """
-
-    line: str
-    point: CurvePoint | None = None
 
 
 class Curves:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mmsoc_ray.training.curves import Checked, Curves, News
+from mmsoc_ray.training.board import News
+from mmsoc_ray.training.curves import Checked, Curves
 from mmsoc_ray.training.loop import Step, Training
 
 

@@ -24,8 +24,7 @@ from mmsoc_ray.data.s3 import endpoint
 from mmsoc_ray.errors import ConfigurationError, TrainingError
 from mmsoc_ray.models.digests import combined_digest
 from mmsoc_ray.training.adapters import AdapterCard, file_digests, read_card, write_adapter
-from mmsoc_ray.training.board import hung_board
-from mmsoc_ray.training.curves import News
+from mmsoc_ray.training.board import News, hung_board
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.plan import FeedPlan, plan_feed
 from mmsoc_ray.training.trackers import followed

@@ -26,7 +26,8 @@ from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.models import resolve_checkpoint
 from mmsoc_ray.training import sharding
 from mmsoc_ray.training.adapters import CurvePoint
-from mmsoc_ray.training.curves import Curves, News
+from mmsoc_ray.training.board import News
+from mmsoc_ray.training.curves import Curves
 from mmsoc_ray.training.feed import PREPARE_CPUS, StepBatch, check_feed, step_batches
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.loop import STATE_FILE, TornStateError, Training, read_state
