@@ -22,6 +22,7 @@ from mmsoc_ray.engines.accelerator import choose_device, choose_dtype
 from mmsoc_ray.engines.companions import Companions
 from mmsoc_ray.engines.frame import load_frame
 from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords, shares
+from mmsoc_ray.engines.nvml import WatchedGpus
 from mmsoc_ray.engines.prompt_checks import check_length
 from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, Picture, PreparedPost, PromptError, Request
 from mmsoc_ray.engines.versions import vllm_version
@@ -108,12 +109,23 @@ class VllmEngine:
         self._companions = Companions()
         with self._companions.starting():
             self._llm: Any = self._run(_open(options)).result()
+        self._gpus = _watch_gpus() if device.type == "cuda" else None
         self._room = asyncio.Semaphore(WAITING_PER_RUNNING * self._llm.vllm_config.scheduler_config.max_num_seqs)
 
     @property
     def dtype(self) -> str:
         """``bfloat16``, ``float16`` or ``float32``: what the weights and sums are in."""
         return self._dtype
+
+    @property
+    def gpu(self) -> str | None:
+        """Name of the GPU that vLLM's processes compute on; None without one."""
+        return self._gpus.name if self._gpus else None
+
+    @property
+    def gpu_peak_bytes(self) -> int | None:
+        """The most memory that was taken on its GPUs whenever this was asked; None without one."""
+        return self._gpus.peak_bytes if self._gpus else None
 
     def close(self) -> None:
         """End vLLM's processes."""
@@ -275,6 +287,17 @@ def _followers(labels: LabelTokens, beginning: tuple[int, ...]) -> list[int]:
     """Return the tokens with which a label's word goes on after a beginning."""
     place = len(beginning)
     return sorted({word[place] for word in labels.values() if len(word) > place and word[:place] == beginning})
+
+
+def _watch_gpus() -> WatchedGpus | None:
+    """Watch the GPUs of this process; None where NVML does not know them (a driver's fault ends no engine)."""
+    from vllm.utils.import_utils import import_pynvml
+
+    library = import_pynvml()
+    try:
+        return WatchedGpus(library)
+    except library.NVMLError:
+        return None
 
 
 async def _end_tasks() -> None:
