@@ -80,8 +80,11 @@ class UnitAnswerer:
         posts, positions = unit.askable(self._example_pictures, merged=self._answerer.merged)
         engine = None if self._engines is None else self._engines[unit.requests[0]["dataset"]]
         if posts and engine is not None:
-            for position, answer in _answers(engine, posts, positions):
-                rows[position].update(_columns(answer, unit.requests[position]["positive"]))
+            answers = _answers(engine, posts, positions)
+            said = {unit.requests[position]["row_key"]: answer for position, answer in answers}
+            for position in unit.unanswered():
+                request = unit.requests[position]
+                rows[position].update(_columns(said[request["row_key"]], request["positive"]))
         for row in rows:
             if engine is not None and row["reused_from"] is None:
                 row["engine"], row["engine_version"] = engine.name, engine.version

@@ -14,10 +14,10 @@ import json
 import logging
 import os
 import secrets
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,7 @@ from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
 from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
-from mmsoc_ray.grid.usage import EngineClock, peak_memory
+from mmsoc_ray.grid.usage import EngineClock, EngineUse, peak_memory
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.grid.words import UnitWords
 
@@ -210,14 +210,14 @@ def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
 class EngineActor:
     """Holds one engine. Loads the weights once, then answers unit after unit and makes each durable.
 
-    Each call has a thread of its own. As many as the engine takes at a time ask it; the others wait for their turn with
-    a unit that is unpacked, or write one that is answered.
+    Each call has a thread of its own, in which a unit is unpacked and written. The engine is loaded and asked in as
+    many others as it takes units at a time: where that is one, torch never sees a second, with a pool of its own.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._clock = EngineClock()
         self._pipeline = pipeline
-        self._turn = threading.Semaphore(units_at_once(pipeline))
+        self._asking = ThreadPoolExecutor(units_at_once(pipeline))
         attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
         lost = attempts.loads_lost()
         if lost >= LOADS * pipeline.resources.actors:
@@ -227,7 +227,8 @@ class EngineActor:
             importlib.import_module(f"mmsoc_ray.engines.{pipeline.answerer.entry.engine}")
         self._clock.imported()
         threads = pipeline.resources.threads or max(1, (os.cpu_count() or 1) // pipeline.resources.actors)
-        answerer = open_answerer(
+        answerer = self._asking.submit(
+            open_answerer,
             pipeline.run_id,
             pipeline.answerer,
             open_storage(pipeline.data_uri),
@@ -243,7 +244,7 @@ class EngineActor:
             root=open_storage(pipeline.root_uri),
             evaluated=pipeline.datasets,
             prompts={q.task: q.definition.question(q.variant) for asked in pipeline.questions.values() for q in asked},
-        )
+        ).result()
         attempts.end_loading()
         self._engine = answerer.engine
         self._answerer = CarefulAnswerer(answerer, attempts)
@@ -252,12 +253,7 @@ class EngineActor:
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         """Answer the one unit of a batch, unless another process has; return its receipt, or why there is none yet."""
         (unit,) = (PreparedUnit.from_row({name: column[0] for name, column in batch.items()}),)
-        with self._turn:
-            started = time.monotonic()
-            done = not unit.requests or self._pipeline.is_done(unit.unit_id)
-            with self._clock.answering():
-                answered = None if done else self._answerer(unit)
-            seconds, ended_at, use = time.monotonic() - started, time.time(), self._clock.take(self._engine)
+        answered, seconds, ended_at, use = self._asking.submit(self._ask, unit).result()
         if isinstance(answered, Undecided):
             deferred = {"unit_id": unit.unit_id, **dataclasses.asdict(answered)}
             return {"receipt": [""], "deferred": [json.dumps(deferred)]}
@@ -269,6 +265,14 @@ class EngineActor:
         peak = int(batch["prepare_peak_bytes"][0])
         receipt = dataclasses.replace(receipt, use=use, ended_at=ended_at, prepare_peak_bytes=peak)
         return {"receipt": [receipt.json], "deferred": [""]}
+
+    def _ask(self, unit: PreparedUnit) -> tuple[pa.Table | Undecided | None, float, float, EngineUse]:
+        """Return what the engine said, None where it was not asked; how long that took, and when it ended."""
+        started = time.monotonic()
+        done = not unit.requests or self._pipeline.is_done(unit.unit_id)
+        with self._clock.answering():
+            answered = None if done else self._answerer(unit)
+        return answered, time.monotonic() - started, time.time(), self._clock.take(self._engine)
 
 
 def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:

@@ -105,10 +105,20 @@ class PreparedUnit:
         """Return the answer to a request that an earlier run holds; none to one that cannot be asked."""
         return self.known.get(request["row_key"]) if request["error"] is None else None
 
+    def unanswered(self) -> list[int]:
+        """Return the positions of the requests that carry no error and whose answers are not known."""
+        return [
+            position
+            for position, request in enumerate(self.requests)
+            if request["error"] is None and self.known_answer(request) is None
+        ]
+
     def askable(
         self, example_pictures: Mapping[str, Picture] | None = None, *, merged: bool = False
     ) -> tuple[list[PreparedPost], list[list[int]]]:
-        """Return what an engine is asked: the posts with their requests that carry no error and are not known.
+        """Return what an engine is asked: the posts with their unanswered requests.
+
+        Of requests with one key, as posts with the same text and picture have, it is asked the first.
 
         Args:
             example_pictures: Decoded example pictures by the digest of their files.
@@ -117,10 +127,12 @@ class PreparedUnit:
         Returns:
             The posts, and for each of them the positions of its requests in ``requests``.
         """
+        first: dict[str, int] = {}
+        for position in self.unanswered():
+            first.setdefault(self.requests[position]["row_key"], position)
         positions: dict[int, list[int]] = {}
-        for position, request in enumerate(self.requests):
-            if request["error"] is None and self.known_answer(request) is None:
-                positions.setdefault(request["post"], []).append(position)
+        for position in first.values():
+            positions.setdefault(self.requests[position]["post"], []).append(position)
         posts = [
             PreparedPost(
                 post_key=self.requests[asked[0]]["post_key"],

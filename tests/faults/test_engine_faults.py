@@ -9,7 +9,9 @@ from fault_table import Cost
 
 from mmsoc_ray.grid.asking import TRIES_ALONE, TRIES_TOGETHER
 
-POISON = {4: "FAULT:die", 13: "FAULT:raise"}
+POISON = {6: "FAULT:die", 13: "FAULT:raise"}
+POST_S = 0.3
+"""So long a post takes: the unit before is written by the time that one ends its process."""
 POSTS = 16
 
 
@@ -26,6 +28,7 @@ def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faul
     faults.clear()
 
     hurt = job(grid, "hurt")
+    faults.set("delay_s", POST_S)
     faults.set("fault-p0", "FAULT:sleep:1")  # the kill hits this unit, whichever the stream brings first
     process = hurt.start()
     wait_until((faults.folder / "had-memes-test-p0").exists, "the unit is being asked")
@@ -36,7 +39,7 @@ def test_poison_posts_are_quarantined_and_a_killed_actor_costs_nothing(toy, faul
     assert found.keys() == expected.keys()
     quarantined = {sample_id: row["error"] for sample_id, row in found.items() if row["error"]}
     assert quarantined == {
-        "p4": "Quarantined: the engine died or hung 3 times over this post alone",
+        "p6": "Quarantined: the engine died or hung 3 times over this post alone",
         "p13": "RuntimeError: injected: the engine raises",
     }
     assert [row for key, row in found.items() if key not in quarantined] == [
