@@ -1,4 +1,4 @@
-"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster of three nodes of two engines each."""
+"""Kills of actors, nodes and drivers at moments drawn from a seed, on a cluster of two nodes of two engines each."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fault_table import Try, UnitKey
 Victim = Literal["actor", "node", "driver"]
 VICTIMS: Sequence[Victim] = ("actor", "actor", "actor", "actor", "node", "driver")
 NODE = {"num_cpus": 1, "num_gpus": 2}
-NODES = 3
-ENGINES = 6
+NODES = 2
+ENGINES = 4
 POST_S = 0.2
 """Seconds that an engine takes for a post while kills are to come, so that they find it at work."""
 
