@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmsoc_ray.data import Storage
     from mmsoc_ray.grid.agree import Agreement, FinishedRun, Identity, Referee
     from mmsoc_ray.grid.answerer import Answerer
-    from mmsoc_ray.grid.plan import GridPlan
+    from mmsoc_ray.grid.plan import GridPlan, ModelPlan
 
 NO_GRID = "name the grid with --grid, for its data and checkpoints"
 
@@ -34,7 +34,10 @@ def agree(
     ] = None,
     engines: Annotated[
         str | None,
-        typer.Option("--engines", help="Instead of runs: ask two of transformers, transformers-alone, vllm."),
+        typer.Option(
+            "--engines",
+            help="Instead of runs: ask two of transformers, transformers-alone, vllm; nothing is sampled then.",
+        ),
     ] = None,
     grid: Annotated[Path | None, typer.Option("--grid", help="Whose posts are asked, or were.")] = None,
     checkpoint: Annotated[
@@ -178,14 +181,14 @@ def _plan(
         kept = [model for model in plan.models if model.entry.loads_weights]
         if not kept:
             raise ConfigurationError(f"{grid}: none of the models has a checkpoint that two engines could load.")
-        changed: dict[str, Any] = {"dtype": dtype}
-        plan = dataclasses.replace(
-            plan,
-            models=tuple(
-                dataclasses.replace(model, entry=dataclasses.replace(model.entry, **changed)) for model in kept
-            ),
-        )
+        plan = dataclasses.replace(plan, models=tuple(_comparable(model, dtype) for model in kept))
     return plan, posts
+
+
+def _comparable(model: ModelPlan, dtype: str) -> ModelPlan:
+    """Return a model as two engines are asked: in one precision, with nothing sampled, since each draws its own way."""
+    changed: dict[str, Any] = {"dtype": dtype, "decoding": model.entry.decoding.unsampled}
+    return dataclasses.replace(model, entry=dataclasses.replace(model.entry, **changed))
 
 
 def _with_checkpoint(plan: GridPlan, name: str) -> Answerer:

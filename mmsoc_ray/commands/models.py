@@ -197,7 +197,9 @@ def _needs(entry: ModelEntry) -> str:
 def _decoding(entry: ModelEntry) -> str:
     named = ("do_sample", "num_beams")
     changed = {name: value for name, value in entry.decoding.content().items() if name not in named}
-    how = "greedy" if entry.decoding.num_beams == 1 else f"beam search over {entry.decoding.num_beams} beams"
+    how = "sampled" if entry.decoding.samples else "greedy"
+    if entry.decoding.num_beams > 1:
+        how = f"beam search over {entry.decoding.num_beams} beams"
     limit = entry.decoding.max_new_tokens
     cut = f"at most {limit} tokens" if limit else "at most as many tokens as the task says"
     return ", ".join([how, *(f"{name} {value}" for name, value in changed.items()), cut])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
+from mmsoc_ray.config.engine_choices import DecodingChoice, EndpointChoice, VllmChoice
 from mmsoc_ray.config.grid_training import UNTRAINABLE, FinetunedSetting, Recipes, training_problems
 from mmsoc_ray.config.located_yaml import Location, load_located
 from mmsoc_ray.config.mapping import SourceMapping, mapping_problems
@@ -17,7 +18,7 @@ from mmsoc_ray.config.recipe import Recipe
 from mmsoc_ray.config.task_file import TaskFile, load_task_file
 from mmsoc_ray.errors import ConfigurationError, unknown_name
 from mmsoc_ray.models import answerable, can_answer, get_model, model_names
-from mmsoc_ray.models.entry import EngineName
+from mmsoc_ray.models.entry import Decoding, EngineName
 from mmsoc_ray.tasks import TASKS, ParsePolicy, Task, check_setting, is_finetuned
 
 
@@ -78,44 +79,6 @@ class TaskChoice(_Strict):
     datasets: tuple[Name, ...] | None = Field(default=None, min_length=1)
     scored: bool = False
     parse_policy: ParsePolicy | None = None
-
-
-class DecodingChoice(_Strict):
-    """How a model's answers are drawn, where that differs from its registry entry.
-
-    Attributes:
-        num_beams: Width of the beam search; 1 is greedy.
-        repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none.
-        length_penalty: Exponent of the length by which a beam's score is divided.
-        min_length: Prompt and answer together (in an encoder-decoder the answer) are at least so long.
-        max_new_tokens: Answers are cut after so many tokens where the task of the grid says nothing.
-    """
-
-    num_beams: int | None = Field(default=None, ge=1, le=32)
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    length_penalty: float | None = Field(default=None, ge=-10, le=10)
-    min_length: int | None = Field(default=None, ge=0, le=4096)
-    max_new_tokens: int | None = Field(default=None, ge=1, le=4096)
-
-
-class EndpointChoice(_Strict):
-    """The OpenAI-compatible server that answers for a model; see ``mmsoc_ray.models.Endpoint``."""
-
-    url: str = Field(pattern=r"^https?://[^\s?#]+$")
-    served_model: str = ""
-    api_key_env: str = Field(default="", pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")
-    concurrency: int = Field(default=8, ge=1, le=256)
-    requests_per_minute: float | None = Field(default=None, gt=0)
-
-
-class VllmChoice(_Strict):
-    """What vLLM's engine may take for a model, where that differs from its registry entry; see ``VllmLimits``."""
-
-    implementation: Literal["auto", "vllm", "transformers"] | None = None
-    memory_share: float | None = Field(default=None, gt=0, le=1)
-    cpu_cache_gb: int | None = Field(default=None, ge=1)
-    context_tokens: int | None = Field(default=None, ge=16)
-    sequences: int | None = Field(default=None, ge=1, le=4096)
 
 
 class ModelChoice(_Strict):
@@ -383,6 +346,8 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
     engine = choice.engine or (known.engine if known else _own_engine(choice))
     if choice.decoding is not None and engine == "baseline":
         yield (*location, "decoding"), f"{name} is a baseline, which decodes nothing. Remove the field."
+    elif choice.decoding is not None:
+        yield from _decoding_problem((*location, "decoding"), choice.decoding, known.decoding if known else Decoding())
     if choice.endpoint is not None and engine != "endpoint":
         yield (*location, "endpoint"), f"{name} answers with the engine {engine}. Set engine: endpoint, or remove it."
     if choice.training is not None and engine in UNTRAINABLE:
@@ -396,6 +361,13 @@ def _model_problems(grid: Grid, name: str, choice: ModelChoice) -> Iterator[tupl
         elif known is not None and not can_answer(known, setting):
             allowed = ", ".join(answerable(known))
             yield (*location, "settings"), f"{name} cannot answer in the setting {setting!r}. Allowed: {allowed}."
+
+
+def _decoding_problem(location: Location, choice: DecodingChoice, known: Decoding) -> Iterator[tuple[Location, str]]:
+    try:
+        choice.applied_to(known)
+    except ValueError as error:
+        yield location, f"{error}."
 
 
 def _own_engine(choice: ModelChoice) -> EngineName:

@@ -13,6 +13,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from mmsoc_ray.engines.processor import load_processor
+from mmsoc_ray.engines.sampling import SampledTokens
 from mmsoc_ray.engines.shared_prefix import can_share
 from mmsoc_ray.engines.wrapping import PromptWrapper
 from mmsoc_ray.errors import ConfigurationError
@@ -77,24 +78,31 @@ class Checkpoint:
             decoder_start_token_id=self.model.generation_config.decoder_start_token_id,
         )
 
-    def decoding_options(self, decoding: Decoding, max_new_tokens: int, prompt_tokens: int) -> dict[str, Any]:
+    def decoding_options(
+        self, decoding: Decoding, max_new_tokens: int, prompt_tokens: int, seeds: Sequence[int]
+    ) -> dict[str, Any]:
         """Return the arguments of ``generate`` for an answer of at most so many tokens.
 
         Args:
             decoding: How the answer is drawn.
             max_new_tokens: The limit.
             prompt_tokens: Length of the padded prompts, which the repetition penalty leaves alone.
+            seeds: For each row its request's seed, see ``request_seed``.
         """
         options = self.greedy(max_new_tokens)
         options.update(num_beams=decoding.num_beams, min_length=decoding.min_length)
         if decoding.num_beams > 1:
             options.update(length_penalty=decoding.length_penalty)
-        if decoding.repetition_penalty == 1.0:
-            return {"generation_config": options}
-        # An encoder-decoder's prompt does not stand before its answer, where the penalty looks.
-        before = None if self.text_model.config.is_encoder_decoder else prompt_tokens
-        penalty = _library.RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=before)
-        return {"generation_config": options, "logits_processor": [penalty]}
+        processors: list[Any] = []
+        if decoding.repetition_penalty != 1.0:
+            # An encoder-decoder's prompt does not stand before its answer, where the penalty looks.
+            before = None if self.text_model.config.is_encoder_decoder else prompt_tokens
+            processors.append(
+                _library.RepetitionPenaltyLogitsProcessor(decoding.repetition_penalty, prompt_ignore_length=before)
+            )
+        if decoding.samples:  # last, behind what penalises and bars: the library's own come before those given here
+            processors.append(SampledTokens(decoding, seeds))
+        return {"generation_config": options, "logits_processor": processors}
 
 
 def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device: torch.device) -> Checkpoint:
@@ -146,7 +154,7 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
         frame_control_tokens=wrapper.empty_frames(with_pictures=processor is not None),
         takes_token_types="token_type_ids" in parameters,
         takes_encoded_pictures="mm_encoder_outputs" in parameters and not (needs_picture or config.is_encoder_decoder),
-        shares_prefixes=entry.decoding.is_greedy and not needs_picture and can_share(model),
+        shares_prefixes=entry.decoding.takes_logits_as_they_are and not needs_picture and can_share(model),
         image_token_id=getattr(config, "image_token_id", None),
     )
 

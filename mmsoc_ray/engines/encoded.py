@@ -28,6 +28,7 @@ class EncodedRequest:
         label_tokens: Label to the tokens of its answer word, where labels are scored.
         examples: What tells its example pictures from those of other requests; empty where it shows none.
         adapter: Name of the adapter that answers; empty for the base model.
+        seed: Where its random numbers begin, if it is sampled: see ``request_seed``.
     """
 
     post_index: int
@@ -39,6 +40,7 @@ class EncodedRequest:
     label_tokens: Mapping[str, tuple[int, ...]] | None = None
     examples: tuple[int, ...] = ()
     adapter: str = ""
+    seed: int = 0
 
     @property
     def token_ids(self) -> list[int]:

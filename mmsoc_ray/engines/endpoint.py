@@ -11,20 +11,23 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from PIL import Image
 
 from mmsoc_ray.engines.protocol import Answer, Picture, PreparedPost, Request
+from mmsoc_ray.engines.request_seed import request_seed
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models.entry import Endpoint, ModelEntry
+from mmsoc_ray.models.entry import Decoding, Endpoint, ModelEntry
 
 ATTEMPTS = 6
 LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 300.0
 LARGEST_REPLY = 16 * 2**20
+LARGEST_SEED = 2**31
+"""Seeds stay below: OpenAI's field has 64 bits, that of some servers 32."""
 TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 
@@ -34,7 +37,7 @@ class EndpointError(RuntimeError):
 
 
 class EndpointEngine:
-    """Asks an OpenAI-compatible server, some requests at a time, at temperature 0.
+    """Asks an OpenAI-compatible server, some requests at a time, at temperature 0 or with a seed for each request.
 
     Transient failures (``TRANSIENT``, no connection, time-out) are tried again after 1, 2, 4, ... seconds or as long as
     the server's ``Retry-After`` says; what still fails becomes the ``error`` of its own answer. Redirects are refused,
@@ -56,6 +59,7 @@ class EndpointEngine:
         """
         self._endpoint = check_endpoint(entry)
         self._model = self._endpoint.served_model or entry.name
+        self._decoding = entry.decoding
         self._headers = {"Content-Type": "application/json"}
         if self._endpoint.api_key_env:
             self._headers["Authorization"] = f"Bearer {os.environ[self._endpoint.api_key_env]}"
@@ -80,7 +84,8 @@ class EndpointEngine:
         request, started = posts[post_index].requests[request_index], time.perf_counter()
         try:
             examples = [self._examples[id(picture)][1] for picture in request.example_pictures]
-            reply = self._ask(_body(self._model, request, [*examples, pictures[post_index]]))
+            sampling = _sampling(self._decoding, request, posts[post_index].image_sha256)
+            reply = self._ask(_body(self._model, request, [*examples, pictures[post_index]], sampling))
             choice, usage = reply["choices"][0], reply.get("usage") or {}
             output = choice["message"]["content"] or ""
             if not isinstance(output, str):
@@ -142,10 +147,10 @@ def check_endpoint(entry: ModelEntry) -> Endpoint:
     key = entry.endpoint.api_key_env
     if key and not os.environ.get(key):
         raise ConfigurationError(f"{where}.endpoint.api_key_env: the environment has no {key}. Set it on every node.")
-    if not entry.decoding.is_greedy:
+    if not entry.decoding.takes_logits_as_they_are or entry.decoding.top_k:
         raise ConfigurationError(
-            f"{where}.decoding: an endpoint answers greedily; the protocol has no {entry.decoding.content()}. "
-            f"Set only max_new_tokens."
+            f"{where}.decoding: an endpoint answers greedily or samples; the protocol has no "
+            f"{entry.decoding.content()}. Set only max_new_tokens, temperature, top_p and seed."
         )
     return entry.endpoint
 
@@ -170,14 +175,22 @@ class _Pace:
         time.sleep(max(0.0, start - time.monotonic()))
 
 
-def _body(model: str, request: Request, pictures: Sequence[str | None]) -> bytes:
+def _sampling(decoding: Decoding, request: Request, image_sha256: str | None) -> dict[str, Any]:
+    """Return the fields of a body by which tokens are chosen. ``top_p`` stands always: a server's own may not be 1."""
+    if not decoding.samples:
+        return {"temperature": 0}
+    seed = request_seed(decoding.seed, request, image_sha256) % LARGEST_SEED
+    return {"temperature": decoding.temperature, "top_p": decoding.top_p, "seed": seed}
+
+
+def _body(model: str, request: Request, pictures: Sequence[str | None], sampling: Mapping[str, Any]) -> bytes:
     if request.with_image and pictures[-1] is None:
         raise EndpointError("the request shows a picture, but the post has none")
     content: list[dict[str, Any]] = []
     for number, text in enumerate(request.pieces):
         content += [{"type": "image_url", "image_url": {"url": pictures[number - 1]}}] if number else []
         content += [{"type": "text", "text": text}] if text else []
-    body = {"model": model, "messages": [{"role": "user", "content": content}], "temperature": 0}
+    body = {"model": model, "messages": [{"role": "user", "content": content}], **sampling}
     return json.dumps({**body, "max_tokens": request.max_new_tokens}).encode()
 
 

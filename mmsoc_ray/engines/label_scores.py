@@ -25,10 +25,11 @@ _library: Any = transformers  # annotated in parts only, which mypy --strict ref
 class LabelScorer:
     """Scores the labels of requests with a loaded checkpoint.
 
-    In one pass with the generation, over its keys and values of the prompt, where the decoding is greedy and the
-    architecture attends to all of them at fixed positions (``shared_prefix.can_share``): one short forward per label.
-    Elsewhere (beam search, encoder-decoders, sliding windows, recurrent states) each label's word is forced upon a
-    greedy generation from the prompt, which costs a pass over the prompt per label.
+    In one pass with the generation, over its keys and values of the prompt, where nothing is penalised, barred or
+    searched and the architecture attends to all of them at fixed positions (``shared_prefix.can_share``): one short
+    forward per label. Elsewhere (beam search, encoder-decoders, sliding windows, recurrent states) each label's word is
+    forced upon a greedy generation from the prompt, which costs a pass over the prompt per label. Sampling does not
+    enter: temperature and what is left out change no score.
     """
 
     def __init__(self, loaded: Checkpoint) -> None:

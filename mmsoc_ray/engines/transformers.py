@@ -1,4 +1,4 @@
-"""The transformers engine: any picture-and-text or causal language model folder, repeatable (greedy or beam search)."""
+"""The transformers engine: any picture-and-text or causal language model folder, repeatable even where it samples."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from mmsoc_ray.engines.adapters import AdapterSwitch
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, answer_end, load_checkpoint, read_answer
+from mmsoc_ray.engines.decoder import Decoder, Prompts, select_rows
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
-from mmsoc_ray.engines.greedy import GreedyDecoder, Prompts, select_rows
 from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.pictures import PictureEncoder, ReadRequest
 from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, PreparedPost, Request
 from mmsoc_ray.engines.reading import RequestReader
+from mmsoc_ray.engines.request_seed import request_seed
 from mmsoc_ray.engines.shared_prefix import Family, continued_inputs, find_families, prefix_inputs
 from mmsoc_ray.engines.versions import transformers_version
 from mmsoc_ray.models.entry import ModelEntry
@@ -38,13 +39,15 @@ class TransformersEngine:
     """Answers with the transformers library, in batches of similar length within one call.
 
     Decodes as the entry says (greedy by default), whatever the checkpoint's own generation settings say (sampling,
-    repetition penalty, beams). The same posts give the same bytes on the same machine. What a post's requests have in
-    common is computed once, where the architecture allows it without changing a result beyond rounding: the encoded
-    picture (``mm_encoder_outputs`` of its ``forward``) and, in greedy decoding, the common prefix of the prompts
-    (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Such requests are continued
-    together, whatever the limits of their answers (``greedy``). Other architectures get pixels and prompt whole with
-    every request, and the library's ``generate``. Requests of one adapter are computed together, apart from those of
-    others and of the base model; pictures are encoded once for all whose adapters leave their features as they are.
+    repetition penalty, beams). The same posts give the same bytes on the same machine, sampled answers too: their
+    random numbers depend on the request alone (``sampling``). What a post's requests have in common is computed once,
+    where the architecture allows it without changing a result beyond rounding: the encoded picture
+    (``mm_encoder_outputs`` of its ``forward``) and, with no beams, penalties and least lengths, the common prefix of
+    the prompts (``shared_prefix.can_share``); an example's picture is encoded once for all posts. Such requests are
+    continued together, whatever the limits of their answers (``decoder``). Other architectures get pixels and prompt
+    whole with every request, and the library's ``generate``. Requests of one adapter are computed together, apart from
+    those of others and of the base model; pictures are encoded once for all whose adapters leave their features as they
+    are.
 
     A batch that fails, for example for want of memory, is run again in halves down to one post, then request by
     request; what fails alone gets its exception as ``error``. An accelerator that is lost ends the process, see
@@ -101,7 +104,7 @@ class TransformersEngine:
         self._reader = RequestReader(self._loaded, entry.name)
         self._adapters = AdapterSwitch(self._loaded.model, adapters or {}, device=str(self._device))
         self._encoders: dict[str, PictureEncoder] = {}
-        self._decoder = GreedyDecoder(self._loaded.model, self._loaded.end_token_ids)
+        self._decoder = Decoder(self._loaded.model, self._loaded.end_token_ids, entry.decoding)
         self._labels = LabelScorer(self._loaded)
 
     @property
@@ -171,7 +174,9 @@ class TransformersEngine:
             self._adapters.use(adapter)
             together = [one for one, its in zip(read, encoding, strict=True) if its == adapter]
             for one, features in zip(together, self._encoder(adapter).encode(together), strict=True):
-                result = features if isinstance(features, Exception) else _encoded(one, features)
+                image_sha256 = posts[one.post_index - first_index].image_sha256
+                seed = request_seed(self._entry.decoding.seed, one.request, image_sha256)
+                result = features if isinstance(features, Exception) else _encoded(one, features, seed)
                 yield one.post_index, one.request_index, result
 
     def _encoder(self, adapter: str) -> PictureEncoder:
@@ -223,7 +228,7 @@ class TransformersEngine:
         return answers
 
     def _computes(self, request: EncodedRequest) -> bool:
-        """Whether a request is answered by ``GreedyDecoder``; by the library's ``generate`` otherwise."""
+        """Whether a request is answered by ``Decoder``; by the library's ``generate`` otherwise."""
         return self._loaded.shares_prefixes and request.is_plain
 
     def _say(
@@ -231,7 +236,8 @@ class TransformersEngine:
     ) -> tuple[list[list[int]], list[dict[str, float] | None]]:
         """Return the answers to computed prompts, and the scores of their labels."""
         scores = self._labels.scores(self._loaded.model, prompts.inputs, requests)
-        return self._decoder.answer(prompts, [request.max_new_tokens for request in requests]), scores
+        limits = [request.max_new_tokens for request in requests]
+        return self._decoder.answer(prompts, limits, [request.seed for request in requests]), scores
 
     @torch.inference_mode()
     def _generate_whole(self, requests: Sequence[EncodedRequest]) -> list[Answer]:
@@ -243,14 +249,15 @@ class TransformersEngine:
             said, scores = self._say(self._decoder.compute(inputs, pictures), requests)
         else:
             inputs |= pictures
-            said = self._generate(inputs, requests[0].max_new_tokens)
+            said = self._generate(inputs, requests)
             scores = self._labels.scores(self._answering(inputs), inputs, requests)
         latency_s = time.perf_counter() - started
         return [self._finish(*answered, latency_s) for answered in zip(requests, said, scores, strict=True)]
 
-    def _generate(self, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
+    def _generate(self, inputs: dict[str, Any], requests: Sequence[EncodedRequest]) -> list[list[int]]:
         prompt_tokens = inputs["input_ids"].shape[1]
-        options = self._loaded.decoding_options(self._entry.decoding, max_new_tokens, prompt_tokens)
+        limit, seeds = requests[0].max_new_tokens, [request.seed for request in requests]
+        options = self._loaded.decoding_options(self._entry.decoding, limit, prompt_tokens, seeds)
         sequences = self._answering(inputs).generate(**inputs, **options)
         first_new = 1 if self._loaded.text_model.config.is_encoder_decoder else prompt_tokens
         new_tokens: list[list[int]] = sequences[:, first_new:].tolist()
@@ -328,7 +335,7 @@ class TransformersEngine:
         }
 
 
-def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...]) -> EncodedRequest:
+def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...], seed: int) -> EncodedRequest:
     """Return a request with the features of its pictures in place of their pixels, where there are any."""
     pixels = {name: x for name, x in read.picture_inputs.items() if not features or "pixel" not in name}
     return EncodedRequest(
@@ -341,6 +348,7 @@ def _encoded(read: ReadRequest, features: tuple[torch.Tensor, ...]) -> EncodedRe
         read.label_tokens,
         tuple(map(id, read.request.example_pictures)),
         read.request.adapter,
+        seed,
     )
 
 

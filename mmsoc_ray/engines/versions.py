@@ -13,9 +13,9 @@ TRANSFORMERS_ENGINE = 1
 
 To be raised with every change after which the engine may give another answer to the same request with the same
 checkpoint and packages: how a prompt is framed, escaped or refused (``wrapping``, ``PromptError``), how pictures are
-decoded and bounded, where answers stop and how they are cut and decoded, how labels are scored, what a batch or a
-shared prefix computes beyond rounding. Runs then take nothing over from earlier ones unless ``--reuse any`` says so. A
-change of speed or of an error's words alone does not raise it.
+decoded and bounded, how tokens are sampled (``sampling``, ``request_seed``), where answers stop and how they are cut
+and decoded, how labels are scored, what a batch or a shared prefix computes beyond rounding. Runs then take nothing
+over from earlier ones unless ``--reuse any`` says so. A change of speed or of an error's words alone does not raise it.
 """
 
 VLLM_ENGINE = 1

@@ -25,12 +25,15 @@ from mmsoc_ray.engines.label_words import LabelScores, LabelTokens, LabelWords, 
 from mmsoc_ray.engines.nvml import WatchedGpus
 from mmsoc_ray.engines.prompt_checks import check_length
 from mmsoc_ray.engines.protocol import ERROR_CHARACTERS, Answer, Picture, PreparedPost, PromptError, Request
+from mmsoc_ray.engines.request_seed import request_seed
 from mmsoc_ray.engines.versions import vllm_version
 from mmsoc_ray.engines.vllm_start import check_vllm, engine_options, lora_requests, set_environment
 from mmsoc_ray.models.entry import ModelEntry
 
 WAITING_PER_RUNNING = 2
 """Requests under way over those that run together: so many more wait in the engine that it never runs dry."""
+GREEDY: Mapping[str, Any] = {"temperature": 0.0}
+"""Arguments of ``SamplingParams``."""
 Result = TypeVar("Result")
 
 
@@ -52,7 +55,7 @@ class Served:
 
 
 class VllmEngine:
-    """Answers with vLLM's ``AsyncLLM``, greedily, with any number of calls of ``answer`` at a time.
+    """Answers with vLLM's ``AsyncLLM``, greedily or sampled, with any number of calls of ``answer`` at a time.
 
     Requests enter in the order of the posts, and each answer leaves as it is finished; nothing waits for a batch. A
     picture keeps one identity over all requests that show it, so that vLLM prepares and encodes it once; picture and
@@ -60,7 +63,9 @@ class VllmEngine:
     is refused, and what ends an answer are those of the transformers engine.
 
     Which requests share a step depends on the moment, so that the low bits of a sum may differ from run to run; see
-    ``mmsoc agree``. When vLLM's engine dies, this process ends, so that Ray replaces the actor.
+    ``mmsoc agree``. A sampled request has a seed of its own (``request_seed``), from which vLLM makes the random
+    numbers of that request alone: others than those of the transformers engine. When vLLM's engine dies, this process
+    ends, so that Ray replaces the actor.
 
     Attributes:
         name: ``vllm``.
@@ -95,6 +100,7 @@ class VllmEngine:
         self.version = vllm_version()
         device = choose_device(None)
         self._dtype = choose_dtype(entry.dtype, device)
+        self._decoding = entry.decoding
         self._frame = load_frame(checkpoint, entry)
         self._labels = LabelWords(self._frame.tokenizer)
         self._examples: dict[int, tuple[Picture, _Shown]] = {}
@@ -180,7 +186,8 @@ class VllmEngine:
             self._check_length(len(token_ids), request)
             prompt = self._prompt(request, token_ids, own)
             labels = self._labels.tokens(text, request.labels) if request.labels else {}
-            served = await self._generate(prompt, request, request.max_new_tokens, _followers(labels, ()))
+            first = _followers(labels, ())
+            served = await self._generate(prompt, request, request.max_new_tokens, first, self._sampling(request, own))
             self._check_length(served.prompt_tokens, request)
             output, length, ended = self._frame.decode(served.tokens)
             scores = await self._label_scores(prompt, request, labels, served.first) if labels else None
@@ -224,15 +231,28 @@ class VllmEngine:
             print(f"vLLM's engine is dead, its process ends: {error}", file=sys.stderr, flush=True)
             os._exit(1)
 
+    def _sampling(self, request: Request, own: _Shown | None) -> Mapping[str, Any]:
+        """Return the arguments of ``SamplingParams`` by which a request's tokens are chosen."""
+        how = self._decoding
+        if not how.samples:
+            return GREEDY
+        seed = request_seed(how.seed, request, None if own is None else own.digest)
+        return {"temperature": how.temperature, "top_p": how.top_p, "top_k": how.top_k, "seed": seed}
+
     async def _generate(
-        self, prompt: Mapping[str, Any], request: Request, max_tokens: int, wanted: Sequence[int] = ()
+        self,
+        prompt: Mapping[str, Any],
+        request: Request,
+        max_tokens: int,
+        wanted: Sequence[int],
+        sampling: Mapping[str, Any],
     ) -> Served:
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
         from vllm.sampling_params import RequestOutputKind
 
         parameters = SamplingParams(
-            temperature=0.0,
+            **sampling,
             max_tokens=max_tokens,
             stop_token_ids=sorted(self._frame.end_token_ids),
             logprob_token_ids=list(wanted) or None,
@@ -257,7 +277,7 @@ class VllmEngine:
         found: dict[tuple[int, ...], Mapping[int, float]] = {(): first}
         for beginning in sorted({tokens[:place] for tokens in labels.values() for place in range(1, len(tokens))}):
             longer = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *beginning]}
-            found[beginning] = (await self._generate(longer, request, 1, _followers(labels, beginning))).first
+            found[beginning] = (await self._generate(longer, request, 1, _followers(labels, beginning), GREEDY)).first
         return shares(
             {
                 label: sum(found[tokens[:place]][token] for place, token in enumerate(tokens))

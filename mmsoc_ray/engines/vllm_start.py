@@ -22,6 +22,8 @@ CPU_BLOCK_TOKENS = 32
 """Tokens of a block of the prefix cache on a CPU, where vLLM's own 128 are more than many prompts have."""
 MOST_LABEL_TOKENS = 128
 """So many tokens' log-probabilities vLLM gives for one place."""
+LEAST_TEMPERATURE = 0.01
+"""vLLM raises a lower one above 0 to this, with a warning in its log only (``SamplingParams.__post_init__``)."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Bounds on an adapter's rank that vLLM knows."""
 
@@ -41,15 +43,21 @@ def check_vllm(entry: ModelEntry) -> None:
     Raises:
         ConfigurationError: It is not installed, or it would decode in another way than the entry says.
     """
+    decoding = entry.decoding
     if find_spec("vllm") is None:
         raise ConfigurationError(
             f"model {entry.name!r}: the engine vllm needs the package vllm. Install it (pip install 'mmsoc-ray[vllm]' "
             f"beside a GPU; on CPUs see README.md), or set the model's engine to transformers"
         )
-    if not entry.decoding.is_greedy:
+    if not decoding.takes_logits_as_they_are:
         raise ConfigurationError(
-            f"model {entry.name!r}: the engine vllm decodes greedily only, its registry entry or the grid says "
-            f"{entry.decoding.content()}; set the model's engine to transformers"
+            f"model {entry.name!r}: the engine vllm decodes greedily or samples, its registry entry or the grid says "
+            f"{decoding.content()}; set the model's engine to transformers"
+        )
+    if 0 < decoding.temperature < LEAST_TEMPERATURE:
+        raise ConfigurationError(
+            f"model {entry.name!r}: the engine vllm has no temperature {decoding.temperature:g}; set 0 (greedy) or at "
+            f"least {LEAST_TEMPERATURE:g}, or the model's engine to transformers"
         )
 
 

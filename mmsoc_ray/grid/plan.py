@@ -379,8 +379,7 @@ def _entry(name: str, choice: ModelChoice, *, gpus: float) -> ModelEntry:
     if choice.vllm is not None:
         overrides["vllm"] = dataclasses.replace(entry.vllm, **choice.vllm.model_dump(exclude_none=True))
     if choice.decoding is not None:
-        changed = choice.decoding.model_dump(exclude_none=True)
-        overrides["decoding"] = dataclasses.replace(entry.decoding, **changed)
+        overrides["decoding"] = choice.decoding.applied_to(entry.decoding)
     if choice.several_pictures is not None:
         overrides["several_pictures"] = "the grid says so" if choice.several_pictures else ""
     if choice.endpoint is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 EngineName = Literal["transformers", "vllm", "endpoint", "baseline"]
@@ -15,16 +15,23 @@ BYTES: dict[Dtype, int] = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 @dataclass(frozen=True)
 class Decoding:
-    """How an answer is drawn from a model: greedy by default, never sampled.
+    """How an answer is drawn from a model: greedy by default.
 
     Attributes:
-        num_beams: Width of the beam search; 1 is greedy.
+        num_beams: Width of the beam search; 1 searches nothing.
         repetition_penalty: Divides the logits of tokens that the answer holds already; 1 is none. Tokens of the prompt
             are not penalised, so that neither padding nor the words of a post change an answer.
         length_penalty: Exponent of the length by which a beam's score is divided; without beams it does nothing.
         min_length: As transformers counts: the answer cannot end while prompt and answer together (in an
             encoder-decoder: the answer with its start token) are shorter.
         max_new_tokens: Answers are cut after so many tokens where the grid's task says nothing; None is the task's own.
+        temperature: Divides the logits that tokens are sampled by; 0 samples nothing.
+        top_p: Sampled are only the likeliest tokens that hold this share of the probability together; 1 is all.
+        top_k: Sampled are only so many of the likeliest tokens, before ``top_p``; 0 is all.
+        seed: Another seed samples other answers.
+
+    Raises:
+        ValueError: Its fields contradict each other.
     """
 
     num_beams: int = 1
@@ -32,18 +39,50 @@ class Decoding:
     length_penalty: float = 1.0
     min_length: int = 0
     max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples and self.num_beams > 1:
+            raise ValueError(
+                f"temperature {self.temperature:g} samples and num_beams {self.num_beams} searches. Set num_beams: 1 "
+                f"to sample, or temperature: 0 to search"
+            )
+        idle = [name for name in ("top_p", "top_k", "seed") if getattr(self, name) != getattr(Decoding, name)]
+        if idle and not self.samples:  # whoever sets it means to sample, and would pay for greedy answers
+            raise ValueError(
+                f"{idle[0]} {getattr(self, idle[0])} does nothing at temperature 0, which is greedy. Set a temperature "
+                f"above 0, or remove it"
+            )
 
     def content(self) -> dict[str, Any]:
         """Return what enters the keys of answers; the limit of an answer has its own place there."""
         defaults = asdict(Decoding())
         changed = {name: value for name, value in asdict(self).items() if value != defaults[name]}
         changed.pop("max_new_tokens", None)
-        return {"do_sample": False, "num_beams": self.num_beams, **changed}
+        return {"do_sample": self.samples, "num_beams": self.num_beams, **changed}
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn by chance."""
+        return self.temperature > 0
 
     @property
     def is_greedy(self) -> bool:
         """Whether each token is the likeliest, with nothing penalised or barred."""
         return self.content() == Decoding().content()
+
+    @property
+    def unsampled(self) -> Decoding:
+        """The same with nothing drawn by chance."""
+        return replace(self, temperature=0.0, top_p=1.0, top_k=0, seed=0)
+
+    @property
+    def takes_logits_as_they_are(self) -> bool:
+        """Whether tokens follow one by one from the model's own logits, nothing penalised, barred or searched."""
+        return self.unsampled.is_greedy
 
 
 @dataclass(frozen=True)

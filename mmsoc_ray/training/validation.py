@@ -7,6 +7,7 @@ the results table scores them.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +127,8 @@ class Validator:
             )
             for task in tasks
         )
-        return PreparedPost(post.post_key, self._picture(post) if shown else None, None, requests)
+        sha256 = hashlib.sha256(post.image).hexdigest() if shown and post.image is not None else None
+        return PreparedPost(post.post_key, self._picture(post) if shown else None, sha256, requests)
 
     def _picture(self, post: Post) -> Picture | None:
         try:

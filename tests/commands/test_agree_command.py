@@ -8,7 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmsoc_ray.commands import agree as agree_command
+from mmsoc_ray.engines import Answer
 from mmsoc_ray.grid import agree as agreement
+from mmsoc_ray.models.entry import Decoding
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,22 @@ def test_two_engines_are_asked_the_same_posts(toy_run, mmsoc, capsys, monkeypatc
     (found,) = json.loads(capsys.readouterr().out)
     assert sum(cell["requests"] for cell in found["cells"]) == 12  # two memes twice, two news once, in two settings
     assert found["beyond_margin"] == 0
+
+
+def test_two_engines_are_asked_greedily_where_the_grid_samples(toy_run, mmsoc, monkeypatch, tmp_path):
+    asked = []
+
+    def ask(name, entry, posts):
+        asked.append(entry.decoding)
+        return [Answer(at, number, "same") for at, post in enumerate(posts) for number in range(len(post.requests))]
+
+    monkeypatch.setattr(agreement, "ask", ask)
+    monkeypatch.setattr(agree_command, "_reference", lambda answerer: None)
+    grid = tmp_path / "sampled.yaml"
+    grid.write_text(toy_run.grid.read_text().replace("dtype: float32", "decoding: {temperature: 0.7, seed: 2}"))
+    engines = ("--engines", "transformers,vllm", "--grid", grid, "--limit", 1)
+    assert mmsoc("agree", *engines) == 0
+    assert asked == [Decoding(), Decoding()]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -6,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmsoc_ray.models import model_names
+from mmsoc_ray.models import get_model, model_names
+from mmsoc_ray.models.entry import Decoding
 
 NO_HEAVY_IMPORTS = """
 import sys
@@ -51,6 +53,15 @@ def test_a_description_names_frame_decoding_needs_and_source(mmsoc, capsys):
     assert "1 GPU of 80 GB" in text
     assert "claws-lab/MMSoc@ac09d6c" in text
     assert text.endswith("  Question: Is this meme humorous? Answer 'humorous' or 'not_humorous'. Answer:\n")
+
+
+def test_a_description_says_how_answers_are_sampled(mmsoc, capsys, monkeypatch):
+    sampled = Decoding(temperature=0.7, top_p=0.9, seed=3, max_new_tokens=9)
+    monkeypatch.setattr(
+        "mmsoc_ray.commands.models.get_model", lambda name: dataclasses.replace(get_model(name), decoding=sampled)
+    )
+    text = printed(mmsoc, capsys, "smollm2-135m")
+    assert "decoding     sampled, temperature 0.7, top_p 0.9, seed 3, at most 9 tokens\n" in text
 
 
 def test_a_model_that_no_engine_loads_says_so(mmsoc, capsys):

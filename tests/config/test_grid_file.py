@@ -230,11 +230,30 @@ def test_narrowing_to_an_unknown_name_is_refused_by_option(tmp_path, option):
         ("repetition_penalty: 0", "decoding.repetition_penalty: Input should be greater than 0 (got 0)"),
         ("beams: 5", "decoding.beams: unknown field 'beams'. Did you mean 'num_beams'?"),
         ("max_new_tokens: 5000", "decoding.max_new_tokens: Input should be less than or equal to 4096 (got 5000)"),
+        ("temperature: -1", "decoding.temperature: Input should be greater than or equal to 0 (got -1)"),
+        ("temperature: 2.5", "decoding.temperature: Input should be less than or equal to 2 (got 2.5)"),
+        ("temperature: .nan", "decoding.temperature: Input should be a finite number (got nan)"),
+        ("temperature: 1, top_p: 0", "decoding.top_p: Input should be greater than 0 (got 0)"),
+        ("temperature: 1, top_p: 1.1", "decoding.top_p: Input should be less than or equal to 1 (got 1.1)"),
+        ("temperature: 1, top_k: -1", "decoding.top_k: Input should be greater than or equal to 0 (got -1)"),
+        ("temperature: 1, seed: a", "decoding.seed: Input should be a valid integer, unable to parse string"),
+        (
+            "temperature: 0.7, num_beams: 4",
+            "decoding: temperature 0.7 samples and num_beams 4 searches. Set num_beams: 1 to sample, or temperature: 0",
+        ),
+        ("seed: 3", "decoding: seed 3 does nothing at temperature 0, which is greedy. Set a temperature above 0, or"),
     ],
 )
 def test_a_decoding_that_cannot_be_is_refused(tmp_path, decoding, message):
     refused = refusal(tmp_path, "resources: {actors: 2, gpus: 0.5}", f"decoding: {{{decoding}}}")
     assert f":9: models.demo-llava.{message}" in refused
+
+
+def test_a_temperature_for_a_model_that_is_registered_with_beams_is_refused(tmp_path):
+    refused = refusal(tmp_path, "  majority:", "  blip2-opt-2.7b: {decoding: {temperature: 0.7}}")
+    assert refused.startswith(":8: models.blip2-opt-2.7b.decoding: temperature 0.7 samples and num_beams 5 searches.")
+    sampling = "  blip2-opt-2.7b: {decoding: {temperature: 0.7, num_beams: 1}}"
+    assert load(tmp_path, GRID.replace("  majority:", sampling)).models["blip2-opt-2.7b"].decoding
 
 
 def test_an_endpoint_of_a_model_that_runs_in_process_is_refused(tmp_path):
@@ -250,5 +269,5 @@ def test_an_address_that_is_none_is_refused(tmp_path, url):
 
 
 def test_a_baseline_has_no_decoding(tmp_path):
-    refused = refusal(tmp_path, "  majority:", "  majority: {decoding: {num_beams: 2}}")
+    refused = refusal(tmp_path, "  majority:", "  majority: {decoding: {temperature: 1}}")
     assert refused.startswith(":8: models.majority.decoding: majority is a baseline, which decodes nothing.")

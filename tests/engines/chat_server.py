@@ -50,6 +50,8 @@ class Chat(BaseHTTPRequestHandler):
         urls = [part["image_url"]["url"] for part in message["content"] if "image_url" in part]
         sizes = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size for url in urls]
         said = f"{body['model']} t={body['temperature']} n={body['max_tokens']} {sizes} {prompt}"
+        if "seed" in body:
+            said += f" p={body['top_p']} seed={body['seed']}"
         if self.headers.get("Authorization"):
             said += " signed"
         return {

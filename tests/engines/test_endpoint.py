@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from mmsoc_ray.engines import PreparedPost, Request, open_engine
 from mmsoc_ray.engines import endpoint as engine_module
 from mmsoc_ray.engines.endpoint import check_endpoint
 from mmsoc_ray.engines.protocol import Answer
+from mmsoc_ray.engines.request_seed import request_seed
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.models.entry import Decoding, Endpoint, ModelEntry
 
@@ -58,7 +60,7 @@ def test_example_pictures_reach_the_server_in_their_places(url: str) -> None:
     said = sorted(str(answer.output) for answer in engine.answer(posts))
     assert "[(5, 4), (7, 6), (9, 2)] onetwothree" in said[0]
     assert "[(5, 4), (7, 6), (9, 3)] onetwothree" in said[1]
-    body = json.loads(engine_module._body("m", request, ["a", "b", "c"]))
+    body = json.loads(engine_module._body("m", request, ["a", "b", "c"], {}))
     content = body["messages"][0]["content"]
     assert [part.get("text") or part["image_url"]["url"] for part in content] == ["a", "one", "b", "two", "c", "three"]
 
@@ -124,10 +126,38 @@ def test_an_entry_without_an_address_says_how_to_name_one() -> None:
         check_endpoint(ModelEntry("m", "f", 1.0, "endpoint"))
 
 
-def test_a_decoding_that_the_protocol_lacks_is_refused() -> None:
-    model = ModelEntry("m", "f", 1.0, "endpoint", decoding=Decoding(num_beams=5), endpoint=Endpoint("http://h"))
-    with pytest.raises(ConfigurationError, match="answers greedily"):
+@pytest.mark.parametrize(
+    ("decoding", "named"),
+    [
+        (Decoding(num_beams=5), "'num_beams': 5"),
+        (Decoding(temperature=0.7, top_k=4), "'top_k': 4"),
+        (Decoding(temperature=0.7, repetition_penalty=1.2), "'repetition_penalty': 1.2"),
+    ],
+)
+def test_a_decoding_that_the_protocol_lacks_is_refused(decoding: Decoding, named: str) -> None:
+    model = ModelEntry("m", "f", 1.0, "endpoint", decoding=decoding, endpoint=Endpoint("http://h"))
+    with pytest.raises(
+        ConfigurationError, match=r"models\.m\.decoding: an endpoint answers greedily or samples"
+    ) as error:
         check_endpoint(model)
+    assert named in str(error.value)
+    assert "Set only max_new_tokens, temperature, top_p and seed." in str(error.value)
+
+
+def test_a_sampled_request_tells_the_server_how_and_its_own_seed(url: str) -> None:
+    model = dataclasses.replace(entry(url), decoding=Decoding(temperature=0.7, top_p=0.9, seed=3))
+    first, other = (answer.output or "" for answer in ask(model, "why?", "who?"))
+    seed = request_seed(3, Request("zero_shot", "humor", "why?", False, 9), None) % 2**31
+    assert first == f"served t=0.7 n=9 [] why? p=0.9 seed={seed}"
+    assert other.rpartition("=")[2] != first.rpartition("=")[2]
+    assert ask(model, "why?")[0].output == first
+
+
+def test_a_seed_follows_the_picture_that_is_shown(url: str) -> None:
+    engine = open_engine(dataclasses.replace(entry(url), decoding=Decoding(temperature=1.0)))
+    request, picture = Request("zero_shot", "humor", "why?", True, 9), np.zeros((2, 3, 3), np.uint8)
+    said = [answer.output for answer in engine.answer([PreparedPost("p", picture, sha, (request,)) for sha in "aba"])]
+    assert said[0] == said[2] != said[1]
 
 
 def test_a_grid_runs_a_registered_model_through_its_server(url, toy, ray_session, mmsoc, tmp_path) -> None:

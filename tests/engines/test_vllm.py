@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,10 @@ def posts_of(*, with_image: bool) -> list[PreparedPost]:
 
 def answers_of(engine: Engine, posts: list[PreparedPost]) -> list[Answer]:
     return sorted(engine.answer(posts), key=lambda answer: (answer.post_index, answer.request_index))
+
+
+def said(answers: list[Answer]) -> list[str | None]:
+    return [answer.output for answer in answers]
 
 
 @dataclasses.dataclass
@@ -164,8 +169,46 @@ def test_an_answer_for_which_the_context_has_no_room_is_refused_and_not_cut(pair
     assert "more than the context of" in answer.error
 
 
-def test_what_is_not_greedy_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    entry = dataclasses.replace(entry_of("m", sees_pictures=False), decoding=Decoding(num_beams=4))
+def sampled(engine: VllmEngine, posts: list[PreparedPost], monkeypatch: pytest.MonkeyPatch, **how: Any) -> list[Answer]:
+    """Let an engine that is open sample."""
+    monkeypatch.setattr(engine, "_decoding", Decoding(**how))
+    answered = answers_of(engine, posts)
+    assert not [answer.error for answer in answered if answer.error]
+    return answered
 
-    with pytest.raises(ConfigurationError, match=r"model 'm': the engine vllm decodes greedily only.*num_beams"):
+
+def test_sampled_answers_repeat_themselves_beside_other_requests(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"temperature": 1.0, "top_p": 0.95, "seed": 3}
+    first, again = (said(sampled(pair.vllm, pair.posts, monkeypatch, **how)) for _ in range(2))
+    alone = [said(sampled(pair.vllm, [post], monkeypatch, **how)) for post in pair.posts]
+
+    assert first == again == [output for of_post in alone for output in of_post]
+    assert first != said(sampled(pair.vllm, pair.posts, monkeypatch, **{**how, "seed": 4}))
+    assert first != said(pair.reference)
+
+
+def test_sampling_with_nothing_left_to_chance_is_greedy_and_never_changes_a_score(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certain = sampled(pair.vllm, pair.posts, monkeypatch, temperature=2.0, top_k=1)
+
+    assert said(certain) == said(pair.reference)
+    for one, other in zip(certain, pair.reference, strict=True):
+        assert one.label_scores == (other.label_scores and pytest.approx(other.label_scores, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        (Decoding(num_beams=4), "the engine vllm decodes greedily or samples.*'num_beams': 4"),
+        (Decoding(temperature=0.7, min_length=2), "the engine vllm decodes greedily or samples.*'min_length': 2"),
+        (Decoding(temperature=0.001), "the engine vllm has no temperature 0.001; set 0 .greedy. or at least 0.01"),
+    ],
+)
+def test_a_decoding_that_vllm_lacks_is_refused_before_anything_is_loaded(
+    tmp_path: Path, decoding: Decoding, message: str
+) -> None:
+    entry = dataclasses.replace(entry_of("m", sees_pictures=False), decoding=decoding)
+
+    with pytest.raises(ConfigurationError, match=f"model 'm': {message}"):
         open_engine(entry, tmp_path)

@@ -7,9 +7,11 @@ import pytest
 from mmsoc_ray.config import load_grid
 from mmsoc_ray.data import Storage, open_storage, write_split
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.grid.answerer import configuration, resolve_answerer
-from mmsoc_ray.grid.keys import digest
+from mmsoc_ray.grid.answerer import Answerer, configuration, resolve_answerer
+from mmsoc_ray.grid.keys import digest, row_key
 from mmsoc_ray.grid.plan import plan_grid
+from mmsoc_ray.models import ModelEntry
+from mmsoc_ray.models.entry import Decoding
 from mmsoc_ray.models.packaged import CheckpointError
 
 
@@ -50,6 +52,7 @@ def of_tiny(toy, tmp_path):
         ("dtype: float32", "dtype: float32, prompt_template: '{image}{prompt}'"),
         ("dtype: float32", "dtype: float32, decoding: {num_beams: 2}"),
         ("dtype: float32", "dtype: float32, decoding: {repetition_penalty: 1.5}"),
+        ("dtype: float32", "dtype: float32, decoding: {temperature: 0.7}"),
     ],
 )
 def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new):
@@ -61,6 +64,7 @@ def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new)
     [
         ("dtype: float32", "dtype: float32, resources: {actors: 2, threads: 1}"),
         ("dtype: float32", "dtype: float32, decoding: {num_beams: 1, length_penalty: 1.0}"),
+        ("dtype: float32", "dtype: float32, decoding: {temperature: 0, top_p: 1, top_k: 0, seed: 0}"),
         ("dtype: float32", "dtype: float32, batch_tokens: 99, family: other, parameters_b: 7"),
         ("humor: {max_new_tokens: 3}", "humor: {max_new_tokens: 3, scored: false}"),
         ("[Toy data.]", "[Other words.]"),
@@ -70,6 +74,22 @@ def test_a_configuration_changes_with_what_shapes_the_answers(of_tiny, old, new)
 )
 def test_a_configuration_does_not_change_with_how_it_is_run_or_shown(of_tiny, old, new):
     assert digest(of_tiny(old, new)) == digest(of_tiny())
+
+
+@pytest.mark.parametrize(
+    ("decoding", "key"),
+    [
+        (Decoding(), "5c3a1f38c5c170bf00f761632bd09080645acff08a16956ce6a7c14a7ac55830"),
+        (
+            Decoding(num_beams=5, repetition_penalty=1.5, min_length=1),
+            "58fc5aea78894c37e5124de408800e89263c69b47f1406d8cdf9f0fe59afeb1e",
+        ),
+    ],
+)
+def test_keys_of_answers_that_are_not_sampled_stay_as_they_were_before_any_could_be(decoding, key):
+    entry = ModelEntry("m", "f", 0.1, "transformers", sees_pictures=True, max_picture_side=16, decoding=decoding)
+    content = Answerer(entry, "float32", "digest", {}, 0).content("toy_memes")
+    assert row_key(content, task="humor", prompt="Is it?", image_sha256="i", max_new_tokens=8) == key
 
 
 def test_a_configuration_changes_with_the_limit_where_it_cuts(of_tiny):

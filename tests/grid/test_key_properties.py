@@ -172,6 +172,7 @@ def test_other_labels_change_the_keys_of_their_task_where_they_are_scored(make_p
                 {"decoding": Decoding(repetition_penalty=1.5)},
                 {"decoding": Decoding(length_penalty=0.5)},
                 {"decoding": Decoding(min_length=3)},
+                {"decoding": Decoding(temperature=0.7)},
             )
         ),
     ],
@@ -181,6 +182,19 @@ def test_whatever_else_answers_changes_every_key(make_posts, other, content):
     posts = make_posts(content)
     plain = keys_of(posts)
     assert changed(plain, keys_of(posts, answerer=other)) == set(plain)
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.8}, {"top_p": 0.8}, {"top_k": 9}, {"seed": 2}, {"temperature": 0.0, "seed": 0}]
+)
+@given(content=post_lists)
+def test_whatever_shapes_a_sampled_answer_changes_every_key(make_posts, change, content):
+    posts, sampled = make_posts(content), Decoding(temperature=0.7, seed=1)
+    plain, other = (
+        keys_of(posts, answerer=replace(MODEL, entry=replace(MODEL.entry, decoding=decoding)))
+        for decoding in (sampled, replace(sampled, **change))
+    )
+    assert changed(plain, other) == set(plain)
 
 
 @given(post_lists, st.permutations(range(4)), st.permutations(range(len(QUESTIONS))), st.integers(1, 5))

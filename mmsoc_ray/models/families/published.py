@@ -19,12 +19,12 @@ ROOM = 0.8
 def published(name: str, parameters_b: float, **fields: Any) -> ModelEntry:
     """Return the entry of a checkpoint that sees pictures and needs a GPU.
 
-    GPUs follow from the weights in bfloat16; more than one means that layers are split. The engine is vllm wherever the
-    answers are drawn greedily: vLLM has all architectures of the registry that transformers has.
+    GPUs follow from the weights in bfloat16; more than one means that layers are split. The engine is vllm wherever it
+    can decode as the model does: it has all architectures of the registry that transformers has.
     """
     gpus = next(count for count in (1, 2, 4, 8) if 2 * parameters_b <= count * GPU_GB * ROOM)
     defaults: dict[str, Any] = {
-        "engine": "vllm" if fields.get("decoding", Decoding()).is_greedy else "transformers",
+        "engine": "vllm" if fields.get("decoding", Decoding()).takes_logits_as_they_are else "transformers",
         "sees_pictures": True,
         "settings": SETTINGS,
         "batch_tokens": BATCH_TOKENS,

@@ -12,6 +12,7 @@ import pytest
 from tiny_models import MAKERS
 
 from mmsoc_ray.engines import Answer, PreparedPost, Request
+from mmsoc_ray.engines.encoded import EncodedRequest
 from mmsoc_ray.engines.transformers import TransformersEngine
 from mmsoc_ray.models import get_model
 from mmsoc_ray.models.entry import Decoding
@@ -23,10 +24,15 @@ PROMPTS = (
 )
 LABELS = {"yes": "humorous", "no": "not_humorous"}
 GREEDY = Decoding()
-OWN_AND_GREEDY = [  # the limit is the request's here
-    (name, decoding)
-    for name in MAKERS
-    for decoding in {dataclasses.replace(get_model(name).decoding, max_new_tokens=None), GREEDY}
+SAMPLED = Decoding(temperature=1.0, top_p=0.95, seed=1)
+OWN_GREEDY_AND_SAMPLED = [  # the limit is the request's here
+    *(
+        (name, decoding)
+        for name in MAKERS
+        for decoding in {dataclasses.replace(get_model(name).decoding, max_new_tokens=None), GREEDY}
+    ),
+    # An encoder-decoder, a language model behind embedded pictures, a sliding window, positions in three dimensions.
+    *((name, SAMPLED) for name in ("blip2-flan-t5-xl", "blip2-opt-2.7b", "gemma-3-4b", "qwen2-vl-2b")),
 ]
 
 
@@ -46,13 +52,13 @@ def answers(engine: TransformersEngine, batch_tokens: int) -> tuple[list[Answer]
     rows: list[int] = []
     generate, decode = engine._generate, engine._decoder.answer
 
-    def generated(inputs: dict[str, Any], max_new_tokens: int) -> Sequence[list[int]]:
-        rows.append(len(inputs["input_ids"]))
-        return generate(inputs, max_new_tokens)
+    def generated(inputs: dict[str, Any], requests: Sequence[EncodedRequest]) -> Sequence[list[int]]:
+        rows.append(len(requests))
+        return generate(inputs, requests)
 
-    def decoded(prompts: Any, limits: Sequence[int]) -> Sequence[list[int]]:
+    def decoded(prompts: Any, limits: Sequence[int], seeds: Sequence[int]) -> Sequence[list[int]]:
         rows.append(len(limits))
-        return decode(prompts, limits)
+        return decode(prompts, limits, seeds)
 
     engine._entry = dataclasses.replace(engine._entry, batch_tokens=batch_tokens)
     engine._generate, engine._decoder.answer = generated, decoded  # type: ignore[method-assign, assignment]
@@ -61,7 +67,7 @@ def answers(engine: TransformersEngine, batch_tokens: int) -> tuple[list[Answer]
     return found, rows
 
 
-@pytest.mark.parametrize(("name", "decoding"), OWN_AND_GREEDY)
+@pytest.mark.parametrize(("name", "decoding"), OWN_GREEDY_AND_SAMPLED)
 def test_an_answer_is_the_same_alone_and_in_a_batch(
     name: str, decoding: Decoding, tiny_checkpoint: Callable[[str], Path]
 ) -> None:

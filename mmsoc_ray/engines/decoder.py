@@ -1,4 +1,4 @@
-"""Greedy decoding of a batch whose answers have limits of their own and end at different times.
+"""Decoding of a batch, token by token, whose answers have limits of their own and end at different times.
 
 ``generate`` of the library carries every row to the end of the longest answer and copies all keys and values for each
 token. Here a row leaves when its answer has ended, and keys and values grow in place: the same tokens for less work.
@@ -14,6 +14,9 @@ from typing import Any
 import torch
 import transformers
 from transformers.cache_utils import DynamicLayer
+
+from mmsoc_ray.engines.sampling import choose_tokens
+from mmsoc_ray.models.entry import Decoding
 
 KEPT = 7 / 8
 """Rows whose answers have ended are dropped once no more than this share goes on: dropping copies the others."""
@@ -72,13 +75,14 @@ class Prompts:
     logits: torch.Tensor
 
 
-class GreedyDecoder:
-    """Computes prompts and continues them with the likeliest token each."""
+class Decoder:
+    """Computes prompts and continues each with the likeliest tokens, or with sampled ones."""
 
-    def __init__(self, model: Any, end_token_ids: frozenset[int]) -> None:
-        """Take a model, and the tokens of which any ends an answer."""
+    def __init__(self, model: Any, end_token_ids: frozenset[int], decoding: Decoding) -> None:
+        """Take a model, the tokens of which any ends an answer, and how tokens are chosen from its logits."""
         self._model = model
         self._ends = end_token_ids
+        self._decoding = decoding
         self._options: dict[str, Any] = {"use_cache": True, "return_dict": True}
         if model._supports_logits_to_keep():
             self._options["logits_to_keep"] = 1
@@ -98,18 +102,20 @@ class GreedyDecoder:
         logits = self._forward(inputs["input_ids"][:, known:], mask, positions[:, known:], cache, pictures)
         return Prompts({**inputs, "past_key_values": cache}, logits)
 
-    def answer(self, prompts: Prompts, limits: Sequence[int]) -> list[list[int]]:
+    def answer(self, prompts: Prompts, limits: Sequence[int], seeds: Sequence[int]) -> list[list[int]]:
         """Return the tokens of each row's answer, with the one that ended it, at most as many as its limit.
 
         Args:
             prompts: The prompts, computed; what they hold may be changed.
             limits: For each row, after how many new tokens it is cut.
+            seeds: For each row its request's seed, see ``request_seed``.
         """
         said: list[list[int]] = [[] for _ in limits]
         rows = list(range(len(limits)))
         mask, cache, logits = prompts.inputs["attention_mask"], prompts.inputs["past_key_values"], prompts.logits
+        step = 0
         while True:
-            chosen = logits.argmax(dim=-1)
+            chosen = choose_tokens(logits, self._decoding, [seeds[row] for row in rows], step)
             going = []
             for place, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
                 if self._goes_on(said[row], limits[row]):
@@ -122,6 +128,7 @@ class GreedyDecoder:
                 rows = [rows[place] for place in going]
                 room = max(limits[row] - len(said[row]) for row in rows)
                 mask, cache, chosen = mask[going], select_rows(cache, going, room), chosen[going]
+            step += 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             logits = self._forward(chosen[:, None], mask, mask.sum(dim=1, keepdim=True) - 1, cache, {})
 
