@@ -4,7 +4,7 @@
     python benchmarks/ceiling.py --engine vllm
     python benchmarks/ceiling.py --model llava-7b-random --posts 1000 --posts-per-unit 64          # on a GPU
 
-The run is a run: Ray Data reads the shards, tasks decode and render, engines answer, a sink writes each unit, and all
+The run is a run: Ray Data reads the shards, tasks decode and render, engines answer and write each unit, and all
 units are counted and sealed. The raw engines are as many processes with as many threads, which hold their share of the
 same prepared requests in memory and answer it in one call. Both are measured with engines that have just been loaded.
 

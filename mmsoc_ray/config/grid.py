@@ -35,7 +35,7 @@ class Resources(_Strict):
         gpus: GPUs of each; a fraction shares one.
         threads: Threads with which an engine on the CPU computes; by default the node's cores over the actors.
         no_progress_timeout_s: A pool of which nothing is heard for so many seconds hangs, and is replaced. More than an
-            engine takes to load and to answer one unit.
+            engine takes to load, to answer one unit and to write it.
     """
 
     actors: int = Field(default=1, ge=1)

@@ -187,7 +187,8 @@ class S3Storage:
         cut = len(self.prefix) + 1 if self.prefix else 0
         for page in self._pages(prefix):
             for item in page.get("Contents", []):
-                yield StoredFile(item["Key"][cut:], item["Size"], item["LastModified"])
+                if path := item["Key"][cut:]:  # else the marker of the root itself
+                    yield StoredFile(path, item["Size"], item["LastModified"])
 
     def _pages(self, prefix: str, **options: Any) -> Iterator[Mapping[str, Any]]:
         options["Prefix"] = f"{self._key(prefix)}/".lstrip("/")

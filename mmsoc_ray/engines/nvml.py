@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -39,7 +40,11 @@ class WatchedGpus:
 
     @property
     def peak_bytes(self) -> int | None:
-        """The most memory that was taken on all of them whenever this was asked, by whatever program."""
-        used = sum(int(self._library.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
-        self._peak = max(self._peak, used)
+        """The most memory that was taken on all of them whenever this was asked, by whatever program.
+
+        None where NVML has no figure, as of some GPUs that share the host's memory and of parts of a divided one.
+        """
+        with contextlib.suppress(self._library.NVMLError):
+            used = sum(int(self._library.nvmlDeviceGetMemoryInfo(handle).used) for handle in self._handles)
+            self._peak = max(self._peak, used)
         return self._peak or None

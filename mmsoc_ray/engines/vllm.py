@@ -96,9 +96,9 @@ class VllmEngine:
             ConfigurationError: vLLM is not installed, it cannot decode as the entry says, or as for the transformers
                 engine.
         """
-        check_vllm(entry)
-        self.version = vllm_version()
         device = choose_device(None)
+        check_vllm(entry, on_gpu=device.type == "cuda")
+        self.version = vllm_version()
         self._dtype = choose_dtype(entry.dtype, device)
         self._decoding = entry.decoding
         self._frame = load_frame(checkpoint, entry)

@@ -37,8 +37,13 @@ ENVIRONMENT = {
 environment says otherwise."""
 
 
-def check_vllm(entry: ModelEntry) -> None:
+def check_vllm(entry: ModelEntry, *, on_gpu: bool) -> None:
     """Refuse what vLLM cannot do for a model.
+
+    Args:
+        entry: The model.
+        on_gpu: Whether it is answered for on a GPU. On a CPU, vLLM 0.32 dies of a seeded request whose prompt it reads
+            in parts (``GPUModelRunner`` sets its generator's offset, which a CPU's generator has not).
 
     Raises:
         ConfigurationError: It is not installed, or it would decode in another way than the entry says.
@@ -58,6 +63,11 @@ def check_vllm(entry: ModelEntry) -> None:
         raise ConfigurationError(
             f"model {entry.name!r}: the engine vllm has no temperature {decoding.temperature:g}; set 0 (greedy) or at "
             f"least {LEAST_TEMPERATURE:g}, or the model's engine to transformers"
+        )
+    if decoding.samples and not on_gpu:
+        raise ConfigurationError(
+            f"model {entry.name!r}: the engine vllm samples on GPUs only, the registry entry or the grid says "
+            f"{decoding.content()}; set the model's engine to transformers, or resources: {{gpus: 1}}"
         )
 
 

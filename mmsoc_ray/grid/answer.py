@@ -59,10 +59,11 @@ class UnitAnswerer:
         Raises:
             RuntimeError: Where the engine leaves a request out or answers it twice.
         """
-        rows = asked = self._ask(unit)
+        said: dict[str, Answer] = {}
+        rows = asked = self._ask(unit, said)
         requests = unit.requests
         while requests := tuple(next_round(self._answerer, requests, asked)):
-            asked = self._ask(dataclasses.replace(unit, requests=requests))
+            asked = self._ask(dataclasses.replace(unit, requests=requests), said)
             rows = rows + asked
         created_at = datetime.now(UTC)
         for row in rows:
@@ -74,14 +75,19 @@ class UnitAnswerer:
             )
         return pa.Table.from_pylist(rows, schema=PREDICTION_SCHEMA)
 
-    def _ask(self, unit: PreparedUnit) -> list[dict[str, Any]]:
-        """Answer the requests of one round, a row each."""
+    def _ask(self, unit: PreparedUnit, said: dict[str, Answer]) -> list[dict[str, Any]]:
+        """Answer the requests of one round, a row each.
+
+        Args:
+            unit: The unit, with the requests of the round.
+            said: What was answered in the rounds before, by key; takes what is answered in this one.
+        """
         rows = [_row(request, unit.known_answer(request)) for request in unit.requests]
-        posts, positions = unit.askable(self._example_pictures, merged=self._answerer.merged)
         engine = None if self._engines is None else self._engines[unit.requests[0]["dataset"]]
-        if posts and engine is not None:
-            answers = _answers(engine, posts, positions)
-            said = {unit.requests[position]["row_key"]: answer for position, answer in answers}
+        if engine is not None:
+            posts, positions = unit.askable(self._example_pictures, merged=self._answerer.merged, answered=said)
+            answers = _answers(engine, posts, positions) if posts else ()
+            said.update((unit.requests[position]["row_key"], answer) for position, answer in answers)
             for position in unit.unanswered():
                 request = unit.requests[position]
                 rows[position].update(_columns(said[request["row_key"]], request["positive"]))

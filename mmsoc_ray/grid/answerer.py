@@ -81,7 +81,7 @@ def resolve_answerer(plan: ModelPlan, *, seed: int, weights: str | None = None) 
         check_endpoint(entry)
         return Answerer(entry, dtype=None, model_digest="", fit=fit, seed=seed)
     if entry.engine == "vllm":
-        check_vllm(entry)
+        check_vllm(entry, on_gpu=plan.resources.gpus > 0)
     if weights is not None:
         refuse_vanishing("weights", weights)
         entry = locate_weights(entry, weights)

@@ -65,11 +65,14 @@ class CarefulAnswerer:
     Args:
         answer: Asks the engine.
         attempts: Where attempts are on record.
+        settle: Waits until what the engine has answered is durable. Called before anything is asked that may have ended
+            a process: it would take along what is on its way.
     """
 
-    def __init__(self, answer: AnswerUnit, attempts: Attempts) -> None:
+    def __init__(self, answer: AnswerUnit, attempts: Attempts, settle: Callable[[], None] = lambda: None) -> None:
         self._answer = answer
         self._attempts = attempts
+        self._settle = settle
         self._turns = Turns()
         self._answering = False
 
@@ -81,8 +84,11 @@ class CarefulAnswerer:
         """
         if not _askable(unit):
             return self._answer(unit)
-        if self._attempts.tries(unit.unit_id) < TRIES_TOGETHER:
+        tries = self._attempts.tries(unit.unit_id)
+        if tries < TRIES_TOGETHER:
             with self._turns.together():
+                if tries:
+                    self._settle()
                 self._attempts.begin(unit.unit_id)
                 try:
                     predictions = self._answer(unit)
@@ -93,6 +99,7 @@ class CarefulAnswerer:
                 else:
                     return self._noted(predictions)
         with self._turns.alone():
+            self._settle()
             return self._taken_apart(unit)
 
     def _taken_apart(self, unit: PreparedUnit) -> pa.Table | Undecided:

@@ -40,7 +40,7 @@ class CellWork:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the sink tells the driver about one durable unit.
+    """What an engine's actor tells the driver about one durable unit.
 
     Attributes:
         unit_id: The unit; a second receipt of the same unit and model changes nothing.
@@ -50,8 +50,9 @@ class Receipt:
         errors: Requests that ended in an error.
         prompt_tokens: Tokens of all prompts.
         output_tokens: Tokens generated.
-        seconds: From the start of the unit's first batch to its durable file.
+        seconds: From the start of the unit's first batch to its last answer.
         elsewhere: Another process answered it, or an execution that stalled before it could tell: rates leave it out.
+        repeated: Requests with the key of another one of the unit, with which its answer came.
         reused: Requests whose answers were taken over from earlier runs.
         reused_from: The ids of those runs, separated by commas.
         work: What the engine was asked, by cell.
@@ -72,6 +73,7 @@ class Receipt:
     output_tokens: int
     seconds: float
     elsewhere: bool = False
+    repeated: int = 0
     reused: int = 0
     reused_from: str = ""
     work: tuple[CellWork, ...] = ()

@@ -280,7 +280,7 @@ class _Done:
         self.account.answered(receipt)
         if not receipt.elsewhere:
             self._count(receipt)
-            self.engine_requests += receipt.requests - receipt.reused
+            self.engine_requests += receipt.requests - receipt.reused - receipt.repeated
 
     def _count(self, receipt: Receipt) -> None:
         self.reused += receipt.reused

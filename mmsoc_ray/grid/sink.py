@@ -22,7 +22,8 @@ def write_unit(root: Storage, path: str, predictions: pa.Table) -> bool:
 def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:
     """Return what the driver is told of a finished unit."""
     sources = predictions.column("reused_from").drop_null()
-    asked = predictions.filter(pc.is_null(predictions.column("reused_from")))
+    new = predictions.filter(pc.is_null(predictions.column("reused_from")))
+    asked = _each_key_once(new)
     versions = asked.column("engine_version").drop_null()
     return Receipt(
         unit_id=unit_id,
@@ -35,9 +36,18 @@ def receipt_of(unit_id: str, model: str, posts: int, predictions: pa.Table, seco
         seconds=seconds,
         reused=len(sources),
         reused_from=",".join(sorted(sources.unique().to_pylist())),
+        repeated=new.num_rows - asked.num_rows,
         work=_work(asked),
         version=versions[0].as_py() if len(versions) else "",
     )
+
+
+def _each_key_once(rows: pa.Table) -> pa.Table:
+    """Return the first row of each key: an engine was asked no other."""
+    first: dict[str, int] = {}
+    for place, key in enumerate(rows.column("row_key").to_pylist()):
+        first.setdefault(key, place)
+    return rows.take(list(first.values()))
 
 
 def _work(asked: pa.Table) -> tuple[CellWork, ...]:

@@ -154,7 +154,7 @@ def _wall_parts(job: JobStats) -> Iterator[tuple[str, float]]:
 
 
 def _wall(job: JobStats) -> Table:
-    table = _table("where the time went", "part", "seconds", "share", "engines busy", "waiting", "sink beside")
+    table = _table("where the time went", "part", "seconds", "share", "engines busy", "waiting", "writing beside")
     for part, seconds in _wall_parts(job):
         model = job.models.get(part.removesuffix(": answering"))
         beside = map(_seconds, (model.busy_s, model.wait_s, model.sink_s)) if model and model.posts else ("", "", "")

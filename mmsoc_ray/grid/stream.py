@@ -42,6 +42,7 @@ from mmsoc_ray.grid.retries import Deferred, EngineLoadError, StreamStalledError
 from mmsoc_ray.grid.rounds import LookUp, nothing_known
 from mmsoc_ray.grid.run_folder import RunFolder
 from mmsoc_ray.grid.sink import receipt_of, write_unit
+from mmsoc_ray.grid.turns import Pending
 from mmsoc_ray.grid.usage import EngineClock, EngineUse, peak_memory
 from mmsoc_ray.grid.wire import PreparedUnit
 from mmsoc_ray.grid.words import UnitWords
@@ -57,9 +58,9 @@ STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, E
 UNITS_AT_ONCE = {"vllm": 4}
 """Units that an engine is asked about at a time; where it says nothing, one. A continuous engine is kept full by
 several, and finishes each as its last answer comes."""
-UNITS_BESIDE = 1
-"""Units that an actor holds beside those: one that waits for its turn, or whose answers are on their way to their file,
-so that the engine waits for neither."""
+UNITS_BESIDE = 2
+"""Units that an actor holds beside those: one that waits for its turn and one whose answers are on their way to their
+file, so that the engine waits for neither."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
@@ -73,7 +74,7 @@ SCORING_WORKERS = {"env_vars": {"MMSOC_RAY_WORKER": "scores"}}
 preparing units takes, in whichever worker Ray has at hand."""
 
 TASKS_AT_ONCE = 512
-"""Tasks that are submitted at a time: each wait looks at all of them, and a large run has a task per unit."""
+"""Tasks that are submitted at a time: each wait looks at all of them, and a large run has thousands."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,23 @@ def _prepare(pipeline: Pipeline, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**unit.to_row(), "prepare_peak_bytes": peak_memory()}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What came of asking an engine about a unit.
+
+    Attributes:
+        answered: Its predictions, or why there are none yet; None where the engine was not asked.
+        seconds: What it took.
+        ended_at: When it ended, in seconds since 1970.
+        use: What the engine did since it last told.
+    """
+
+    answered: pa.Table | Undecided | None
+    seconds: float
+    ended_at: float
+    use: EngineUse
+
+
 class EngineActor:
     """Holds one engine. Loads the weights once, then answers unit after unit and makes each durable.
 
@@ -218,6 +236,7 @@ class EngineActor:
         self._clock = EngineClock()
         self._pipeline = pipeline
         self._asking = ThreadPoolExecutor(units_at_once(pipeline))
+        self._writing = Pending()
         attempts = pipeline.attempts(ray.get_runtime_context().get_node_id()[:12])
         lost = attempts.loads_lost()
         if lost >= LOADS * pipeline.resources.actors:
@@ -247,32 +266,37 @@ class EngineActor:
         ).result()
         attempts.end_loading()
         self._engine = answerer.engine
-        self._answerer = CarefulAnswerer(answerer, attempts)
+        self._answerer = CarefulAnswerer(answerer, attempts, settle=self._writing.wait)
         self._clock.loaded()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         """Answer the one unit of a batch, unless another process has; return its receipt, or why there is none yet."""
         (unit,) = (PreparedUnit.from_row({name: column[0] for name, column in batch.items()}),)
-        answered, seconds, ended_at, use = self._asking.submit(self._ask, unit).result()
-        if isinstance(answered, Undecided):
-            deferred = {"unit_id": unit.unit_id, **dataclasses.asdict(answered)}
+        asked = self._asking.submit(self._ask, unit).result()
+        if isinstance(asked.answered, Undecided):
+            deferred = {"unit_id": unit.unit_id, **dataclasses.asdict(asked.answered)}
             return {"receipt": [""], "deferred": [json.dumps(deferred)]}
-        if answered is not None:
-            receipt = write_predictions(self._pipeline, unit.unit_id, unit.posts, answered, seconds)
-        else:
+        if asked.answered is None:
             model = self._pipeline.answerer.entry.name
-            receipt = Receipt(unit.unit_id, model, unit.posts, 0, 0, 0, 0, seconds, elsewhere=True)
+            receipt = Receipt(unit.unit_id, model, unit.posts, 0, 0, 0, 0, asked.seconds, elsewhere=True)
+        else:
+            try:
+                receipt = write_predictions(self._pipeline, unit.unit_id, unit.posts, asked.answered, asked.seconds)
+            finally:
+                self._writing.end()
         peak = int(batch["prepare_peak_bytes"][0])
-        receipt = dataclasses.replace(receipt, use=use, ended_at=ended_at, prepare_peak_bytes=peak)
+        receipt = dataclasses.replace(receipt, use=asked.use, ended_at=asked.ended_at, prepare_peak_bytes=peak)
         return {"receipt": [receipt.json], "deferred": [""]}
 
-    def _ask(self, unit: PreparedUnit) -> tuple[pa.Table | Undecided | None, float, float, EngineUse]:
-        """Return what the engine said, None where it was not asked; how long that took, and when it ended."""
+    def _ask(self, unit: PreparedUnit) -> _Asked:
         started = time.monotonic()
         done = not unit.requests or self._pipeline.is_done(unit.unit_id)
         with self._clock.answering():
             answered = None if done else self._answerer(unit)
-        return answered, time.monotonic() - started, time.time(), self._clock.take(self._engine)
+        asked = _Asked(answered, time.monotonic() - started, time.time(), self._clock.take(self._engine))
+        if isinstance(answered, pa.Table):
+            self._writing.begin()  # here: the next unit may be asked before the call of this one goes on
+        return asked
 
 
 def write_predictions(pipeline: Pipeline, unit_id: str, posts: int, predictions: pa.Table, seconds: float) -> Receipt:

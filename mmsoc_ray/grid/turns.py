@@ -1,4 +1,4 @@
-"""Turns at something that several threads may use together, or one alone."""
+"""What several threads share: turns at something, together or alone, and work that one may wait for."""
 
 from __future__ import annotations
 
@@ -43,3 +43,27 @@ class Turns:
             with self._changed:
                 self._alone = False
                 self._changed.notify_all()
+
+
+class Pending:
+    """Counts work under way; lets others wait until there is none."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def begin(self) -> None:
+        """Count one more; any thread may end it."""
+        with self._changed:
+            self._count += 1
+
+    def end(self) -> None:
+        """Count one less."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until nothing is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._count)

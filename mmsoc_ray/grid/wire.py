@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -114,24 +114,31 @@ class PreparedUnit:
         ]
 
     def askable(
-        self, example_pictures: Mapping[str, Picture] | None = None, *, merged: bool = False
+        self,
+        example_pictures: Mapping[str, Picture] | None = None,
+        *,
+        merged: bool = False,
+        answered: Collection[str] | None = None,
     ) -> tuple[list[PreparedPost], list[list[int]]]:
         """Return what an engine is asked: the posts with their unanswered requests.
-
-        Of requests with one key, as posts with the same text and picture have, it is asked the first.
 
         Args:
             example_pictures: Decoded example pictures by the digest of their files.
             merged: Whether the adapter is part of the checkpoint, so that no engine is to be told of it.
+            answered: Keys that the engine has answered already. Where they are given, requests with one of them are
+                left out, and of several with one key, as posts with the same text and picture have, all but the first.
 
         Returns:
             The posts, and for each of them the positions of its requests in ``requests``.
         """
-        first: dict[str, int] = {}
-        for position in self.unanswered():
-            first.setdefault(self.requests[position]["row_key"], position)
+        wanted = self.unanswered()
+        if answered is not None:
+            first: dict[str, int] = {}
+            for position in wanted:
+                first.setdefault(self.requests[position]["row_key"], position)
+            wanted = [position for key, position in first.items() if key not in answered]
         positions: dict[int, list[int]] = {}
-        for position in first.values():
+        for position in wanted:
             positions.setdefault(self.requests[position]["post"], []).append(position)
         posts = [
             PreparedPost(

@@ -60,7 +60,7 @@ class Validator:
         self._maker = SampleMaker(checkpoint, job.entry, job.recipe)
         weights = next(p for p in training.trainable.base.parameters())
         dtype: Any = str(weights.dtype).removeprefix("torch.")
-        entry = dataclasses.replace(job.entry, dtype=dtype)
+        entry = dataclasses.replace(job.entry, dtype=dtype, decoding=job.entry.decoding.unsampled)
         # What is shared between prompts needs another attention, in which the model would go on learning.
         plain = dataclasses.replace(loaded, shares_prefixes=False)
         self._engine = TransformersEngine(plain, entry, device=weights.device)

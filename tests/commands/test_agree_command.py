@@ -78,7 +78,9 @@ def test_two_engines_are_asked_greedily_where_the_grid_samples(toy_run, mmsoc, m
     monkeypatch.setattr(agreement, "ask", ask)
     monkeypatch.setattr(agree_command, "_reference", lambda answerer: None)
     grid = tmp_path / "sampled.yaml"
-    grid.write_text(toy_run.grid.read_text().replace("dtype: float32", "decoding: {temperature: 0.7, seed: 2}"))
+    text = toy_run.grid.read_text()
+    assert "dtype: float32" in text
+    grid.write_text(text.replace("dtype: float32", "decoding: {temperature: 0.7, seed: 2}"))
     engines = ("--engines", "transformers,vllm", "--grid", grid, "--limit", 1)
     assert mmsoc("agree", *engines) == 0
     assert asked == [Decoding(), Decoding()]

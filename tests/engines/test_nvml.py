@@ -10,6 +10,9 @@ GIB = 2**30
 class Library:
     """Two GPUs as ``pynvml`` tells of them."""
 
+    class NVMLError(Exception):
+        pass
+
     def __init__(self):
         self.used = {"GPU-a": 3 * GIB, "GPU-b": 5 * GIB}
 
@@ -53,6 +56,18 @@ def test_the_peak_stays_when_memory_is_given_back(monkeypatch):
     assert gpus.peak_bytes == 3 * GIB
     library.used["GPU-a"] = GIB
     assert gpus.peak_bytes == 3 * GIB
+
+
+def test_a_gpu_without_a_figure_costs_nothing(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    library = Library()
+    gpus = WatchedGpus(library)
+
+    def refuse(handle):
+        raise library.NVMLError("not supported")
+
+    monkeypatch.setattr(library, "nvmlDeviceGetMemoryInfo", refuse)
+    assert gpus.peak_bytes is None
 
 
 def test_a_process_without_a_gpu_has_neither_name_nor_memory(monkeypatch):

@@ -203,6 +203,7 @@ def test_sampling_with_nothing_left_to_chance_is_greedy_and_never_changes_a_scor
         (Decoding(num_beams=4), "the engine vllm decodes greedily or samples.*'num_beams': 4"),
         (Decoding(temperature=0.7, min_length=2), "the engine vllm decodes greedily or samples.*'min_length': 2"),
         (Decoding(temperature=0.001), "the engine vllm has no temperature 0.001; set 0 .greedy. or at least 0.01"),
+        (Decoding(temperature=0.7), "the engine vllm samples on GPUs only"),
     ],
 )
 def test_a_decoding_that_vllm_lacks_is_refused_before_anything_is_loaded(

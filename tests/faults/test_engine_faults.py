@@ -11,7 +11,7 @@ from mmsoc_ray.grid.asking import TRIES_ALONE, TRIES_TOGETHER
 
 POISON = {6: "FAULT:die", 13: "FAULT:raise"}
 POST_S = 0.3
-"""So long a post takes: the unit before is written by the time that one ends its process."""
+"""So long a post takes: the unit before is written by the first time that one ends its process."""
 POSTS = 16
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
@@ -234,3 +235,16 @@ def test_a_storage_that_fails_is_no_fault_of_a_post(tmp_path, monkeypatch):
         with pytest.raises(StorageError):
             careful(unit(["a", "b"]))
     assert attempts.kept("u-1", 0) is None
+
+
+def test_what_may_end_the_process_is_asked_once_all_else_is_durable(tmp_path):
+    attempts, settled = Attempts(open_storage(tmp_path), "attempts", "here"), []
+    engine = Engine({"a": DeathError})
+    answer = UnitAnswerer("run", ANSWERER, {"d": engine})  # type: ignore[dict-item]
+    careful = CarefulAnswerer(answer, attempts, settle=lambda: settled.append(len(engine.asked)))
+    asked_before = []
+    for _ in range(TRIES_TOGETHER + 1):
+        with contextlib.suppress(DeathError):
+            careful(unit(["a", "b"]))
+        asked_before.append(len(engine.asked))
+    assert settled == asked_before[:-1], "not before the first try, and before each further one"

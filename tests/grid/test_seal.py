@@ -148,3 +148,14 @@ def test_a_receipt_counts_requests_errors_and_tokens():
     receipt = receipt_of("u", "m", 2, table(content), 1.5)
     assert (receipt.posts, receipt.requests, receipt.errors) == (2, 4, 1)
     assert (receipt.prompt_tokens, receipt.output_tokens, receipt.seconds) == (0, 12, 1.5)
+
+
+def test_a_key_that_a_unit_repeats_counts_as_asked_once():
+    content = rows()
+    for row in content:
+        row["row_key"] += f" {row['task']}"
+    content.append({**content[0], "sample_id": "repeated", "post_key": "d/test/repeated"})
+    receipt = receipt_of("u", "m", 3, table(content), 1.5)
+    assert (receipt.requests, receipt.repeated) == (5, 1)
+    assert sum(work.requests for work in receipt.work) == 4
+    assert sum(work.output_tokens for work in receipt.work) == 12

@@ -1,5 +1,6 @@
 """Self-improvement on its way through a unit, and through a whole run."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 
@@ -78,6 +79,22 @@ def test_pictures_go_with_every_round_and_settings_of_one_round_are_not_asked_ag
         assert all(post.image is not None for post in posts)
         asked = {(request.setting, request.round) for post in posts for request in post.requests}
         assert asked == {("self_improve_2", number)}, "zero_shot asks what round 0 asks"
+
+
+class Repeating(Counting):
+    """An engine that says the same in every round."""
+
+    def answer(self, posts: Sequence[PreparedPost]) -> Iterator[Answer]:
+        for answer in super().answer(posts):
+            yield dataclasses.replace(answer, output="the same")
+
+
+def test_a_round_that_asks_what_an_earlier_one_asked_is_answered_by_it(toy):
+    engine = Repeating()
+    rows = [row for row in answered(toy, engine) if row["setting"] == "self_improve_2" and row["error"] is None]
+    assert len(engine.calls) == 2, "round 2 shows the answer that round 1 showed"
+    assert {row["output"] for row in rows} == {"the same"}
+    assert {row["round"] for row in rows} == {0, 1, 2}
 
 
 def test_a_post_that_cannot_be_asked_fails_in_every_round_and_is_never_asked(toy):
