@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from mmsoc_ray.data import PictureError, Post, Storage, decode_picture, open_storage, plan_units, read_unit
 from mmsoc_ray.engines.checkpoint import Checkpoint
 from mmsoc_ray.engines.protocol import Picture, PreparedPost, Request
@@ -81,9 +79,7 @@ class Validator:
                 tokens += sample.answer_tokens
             rows += self._answers(chunk)
         if not alone:
-            parts: list[Any] = [None] * sharding.workers()
-            dist.all_gather_object(parts, rows)
-            rows = [row for part in parts for row in part]
+            rows = [row for part in sharding.of_all(rows) for row in part]
         # Summed where each has asked all posts, too: on one loss, all decide alike.
         loss, tokens = sharding.add_up((loss, tokens), self._training.device)
         return Checked(loss / max(1, tokens), self._metrics(rows))
