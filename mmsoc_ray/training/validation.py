@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmsoc_ray.data import PictureError, Post, Storage, decode_picture, open_storage, plan_units, read_unit
@@ -22,10 +21,11 @@ from mmsoc_ray.results.cells import HEADLINE_OF_KIND, CellRows, score_cell
 from mmsoc_ray.tasks import render, shows_picture
 from mmsoc_ray.training import sharding
 from mmsoc_ray.training.curves import Checked
+from mmsoc_ray.training.feed import sample_maker
 from mmsoc_ray.training.job import TrainedTask, TrainingJob
 from mmsoc_ray.training.loop import Training
 from mmsoc_ray.training.plan import is_held_out
-from mmsoc_ray.training.samples import LeftOutError, SampleMaker
+from mmsoc_ray.training.samples import LeftOutError
 from mmsoc_ray.training.targets import read_explanations
 
 AT_ONCE = 16
@@ -40,7 +40,6 @@ class Validator:
 
     Args:
         job: The training.
-        checkpoint: Folder of the base.
         loaded: The base in memory, in which the adapter learns.
         training: The training in memory.
 
@@ -48,13 +47,13 @@ class Validator:
         ConfigurationError: No validation post can be asked.
     """
 
-    def __init__(self, job: TrainingJob, checkpoint: Path, loaded: Checkpoint, training: Training) -> None:
+    def __init__(self, job: TrainingJob, loaded: Checkpoint, training: Training) -> None:
         self._job, self._training = job, training
         data = open_storage(job.data_uri)
         self._posts = validation_posts(job, data)
         splits = [(post.dataset, post.split) for post in self._posts]
         self._explanations = read_explanations(job.recipe, data, sorted(set(splits)))
-        self._maker = SampleMaker(checkpoint, job.entry, job.recipe)
+        self._maker = sample_maker(job.entry, job.recipe)
         weights = next(p for p in training.trainable.base.parameters())
         dtype: Any = str(weights.dtype).removeprefix("torch.")
         entry = dataclasses.replace(job.entry, dtype=dtype)

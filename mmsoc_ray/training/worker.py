@@ -101,10 +101,9 @@ class Worker:
         check_feed(plan)
         device = ray.train.torch.get_device() if recipe.gpus_per_worker else choose_device("cpu")
         self._name = choose_dtype(recipe.precision, device)
-        checkpoint = resolve_checkpoint(job.entry)
         sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
         kept = torch.float32 if sharded or recipe.method == "full" else DTYPES[self._name]
-        loaded = load_checkpoint(checkpoint, job.entry, kept, torch.device("cpu"))
+        loaded = load_checkpoint(resolve_checkpoint(job.entry), job.entry, kept, torch.device("cpu"))
         state = newest_state(root, job.name)
         where = f"recipe {recipe.name!r}, model {job.entry.name!r}"
         trainable = TrainableModel(loaded.model, recipe, where=where, initial=state and state["initial"])
@@ -117,7 +116,7 @@ class Worker:
             if sharding.rank() == 0:
                 self._left_out.update(state["extra"]["left_out"])
             self._tell(News(f"goes on from step {self._training.step:,} of {plan.total_steps:,}"))
-        self._check = Validator(job, checkpoint, loaded, self._training) if recipe.validation is not None else None
+        self._check = Validator(job, loaded, self._training) if recipe.validation is not None else None
 
     def run(self) -> None:
         """Take all steps that are left."""
