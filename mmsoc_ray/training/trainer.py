@@ -28,7 +28,7 @@ from mmsoc_ray.training.drivers import TRAINING, Driver
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.plan import FeedPlan, plan_feed
 from mmsoc_ray.training.trackers import followed
-from mmsoc_ray.training.worker import ADAPTER_FOLDER, OUTCOME_FILE, StoredMeanwhileError, train_worker
+from mmsoc_ray.training.worker import ADAPTER_FOLDER, OUTCOME_FILE, train_worker
 
 CHECKPOINTS_KEPT = 2
 FAILURES = 3
@@ -71,7 +71,9 @@ def train_adapter(
     plan = plan_feed(job.recipe, job.entry, open_storage(job.data_uri), job.splits, tasks)
     note(f"{job.name}: {plan.order.samples:,} samples, {plan.total_steps:,} steps of {job.recipe.batch}")
     with Driver(root, job.name) as driver:
-        card = _trained(job, plan, root, driver.id, note, trackers, in_process) if driver.wait(note) else None
+        card = None
+        if driver.wait(note):
+            card = _trained(job, plan, root, driver.id, note, trackers, in_process=in_process)
         if card is None:
             card = find_card(root, job.name)
             note(f"{job.name}: stored by another process meanwhile")
@@ -86,6 +88,7 @@ def _trained(
     driver: str,
     note: Callable[[str], None],
     trackers: Sequence[str],
+    *,
     in_process: bool,
 ) -> AdapterCard | None:
     """Train an adapter and store it; None where another process was faster."""
@@ -102,8 +105,13 @@ def _trained(
         settings = {"job": job, "plan": plan, "root": root.uri, "say": say, "streamed": not in_process}
         if in_process:
             settings["scratch"] = scratch
-        result = _fit(job, root, driver, settings, in_process=in_process)
-        if result is None or read_card(root, job.name) is not None:
+        try:
+            result = _fit(job, root, driver, settings, in_process=in_process)
+        except TrainingError:  # whatever it was: Ray Train, too, fails where its checkpoints were tidied away
+            if read_card(root, job.name) is None:
+                raise
+            return None
+        if read_card(root, job.name) is not None:
             return None
         with result.checkpoint.as_directory() as folder:
             card = _card(job, plan, Path(folder))
@@ -111,7 +119,6 @@ def _trained(
 
 
 def _fit(job: TrainingJob, root: Storage, driver: str, settings: dict[str, Any], *, in_process: bool) -> Any:
-    """Return what Ray Train says of the whole training; None where another process has stored the adapter."""
     worker: Any = train_worker  # Ray's annotations are those of its older trainer
     trainer = TorchTrainer(
         worker,
@@ -130,8 +137,6 @@ def _fit(job: TrainingJob, root: Storage, driver: str, settings: dict[str, Any],
     except TrainingFailedError as error:
         raise TrainingError(f"training {job.name}: {_cause(error)} {kept}") from error
     if (said := result.return_value) is not None:
-        if said["kind"] == StoredMeanwhileError.__name__:
-            return None
         if said["kind"] == TrainingError.__name__:
             raise TrainingError(f"training {job.name}: {said['said']} {kept}")
         raise ConfigurationError(said["said"])

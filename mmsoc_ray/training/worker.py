@@ -43,10 +43,6 @@ ADAPTER_FOLDER = "adapter"
 Say = Callable[[News], None]
 
 
-class StoredMeanwhileError(Exception):
-    """Another process has stored the adapter, so that the rest of the training is of no use."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What a finished training says of itself, beside the adapter's files.
@@ -81,7 +77,7 @@ class Worker:
 
     Raises:
         ConfigurationError: The model has not what the recipe trains, or nothing is left to learn.
-        StoredMeanwhileError: Its adapter is there already.
+        TrainingError: Another process has stored the adapter.
     """
 
     def __init__(
@@ -100,14 +96,14 @@ class Worker:
         recipe = job.recipe
         check_feed(plan)
         device = ray.train.torch.get_device() if recipe.gpus_per_worker else choose_device("cpu")
-        self._name = choose_dtype(recipe.precision, device)
+        dtype = DTYPES[choose_dtype(recipe.precision, device)]
         sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
-        kept = torch.float32 if sharded or recipe.method == "full" else DTYPES[self._name]
+        kept = torch.float32 if sharded or recipe.method == "full" else dtype
         loaded = load_checkpoint(resolve_checkpoint(job.entry), job.entry, kept, torch.device("cpu"))
         state = newest_state(root, job.name)
         where = f"recipe {recipe.name!r}, model {job.entry.name!r}"
         trainable = TrainableModel(loaded.model, recipe, where=where, initial=state and state["initial"])
-        self._training = Training(trainable, recipe, total=plan.total_steps, device=device, dtype=DTYPES[self._name])
+        self._training = Training(trainable, recipe, total=plan.total_steps, device=device, dtype=dtype)
         self._curves = Curves(self._training)
         self._left_out = Counter[str]()
         if state is not None:
@@ -140,9 +136,9 @@ class Worker:
             self._say(news)
 
     def _check_not_stored(self) -> None:
-        """Raise on all workers where another process was faster."""
+        """End the training on all workers where another process was faster."""
         if sharding.of_first(read_card(self._root, self._job.name) is not None):
-            raise StoredMeanwhileError
+            raise TrainingError("another process has stored the adapter, and this training is of no use.")
 
     def _keep(self, last: bool) -> None:
         """Hand a checkpoint to Ray Train, which stores it; the last one holds the adapter. All workers call it."""
@@ -203,7 +199,7 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
                 Path(scratch),
                 streamed=settings["streamed"],
             ).run()
-        except (ConfigurationError, TrainingError, StoredMeanwhileError) as error:
+        except (ConfigurationError, TrainingError) as error:
             return {"kind": type(error).__name__, "said": str(error)}
     return None
 

@@ -179,7 +179,7 @@ def test_an_adapter_that_another_process_stores_meanwhile_is_taken(line, job, ro
     assert_only_the_rivals(root, card)
 
 
-@pytest.mark.parametrize("moment", ["a worker starts", "the card is written"])
+@pytest.mark.parametrize("moment", ["a worker starts", "the training fails", "the card is written"])
 def test_a_rival_is_met_until_the_last_moment(moment, job, root, rival, monkeypatch):
     written = trainer._card
 
@@ -191,7 +191,13 @@ def test_a_rival_is_met_until_the_last_moment(moment, job, root, rival, monkeypa
         rival()
         return written(*arguments)
 
-    if moment == "a worker starts":
+    def fail(*arguments, **options):
+        rival()
+        raise TrainingError("Path not found")
+
+    if moment == "the training fails":
+        monkeypatch.setattr(trainer, "_fit", fail)
+    elif moment == "a worker starts":
         monkeypatch.setattr(Driver, "wait", wait)
         monkeypatch.setattr(worker, "load_checkpoint", pytest.fail)
     else:
