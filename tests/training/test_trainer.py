@@ -141,6 +141,16 @@ def test_a_training_goes_on_from_the_newest_whole_checkpoint(job, root, monkeypa
     assert worker.newest_state(root, job.name) is None
 
 
+def test_workers_go_on_from_a_checkpoint_that_all_of_them_could_read(job, root, monkeypatch):
+    for step in (2, 4):
+        folder = root.root / "training" / job.name / "a" / checkpoint_name(step)
+        folder.mkdir(parents=True)
+        torch.save({"step": step}, folder / STATE_FILE)
+    of_the_other = iter([False, True])
+    monkeypatch.setattr(worker.sharding, "of_all", lambda mine: [mine, next(of_the_other)])
+    assert worker.newest_state(root, job.name) == {"step": 2}
+
+
 @pytest.fixture
 def rival(job, root, tmp_path):
     """Store the job's adapter with weights that this process does not come to, as another one would; once."""
