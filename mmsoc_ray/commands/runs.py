@@ -96,12 +96,12 @@ def gc(
     ] = 24.0,
     unfinished: Annotated[
         float | None,
-        typer.Option("--unfinished", min=0, help="Also runs that are not finished and idle for so many days."),
+        typer.Option("--unfinished", min=0, help="Also runs and trainings not finished and idle for so many days."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     s3_endpoint: EndpointOption = None,
 ) -> None:
-    """List and remove what no manifest refers to: leftovers of other configurations, attempts, broken writes."""
+    """List and remove what no manifest or card refers to: leftovers of configurations and trainings, broken writes."""
     from mmsoc_ray.data import open_storage
     from mmsoc_ray.grid.garbage import Garbage, find_garbage, in_order_of_removal
 
@@ -120,7 +120,7 @@ def gc(
     else:
         for item in garbage:
             typer.echo(f"{item.file.size:>12,}  {item.file.path}  ({item.reason})")
-        typer.echo(f"{len(garbage):,} files, {size:,} bytes below {root.uri} that no manifest refers to.")
+        typer.echo(f"{len(garbage):,} files, {size:,} bytes below {root.uri} that no manifest or card refers to.")
     if dry_run or not garbage:
         return
     if not yes:

@@ -10,7 +10,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +26,9 @@ from mmsoc_ray.full_disk import naming_full_disk
 
 TEMPORARY_PREFIX = ".tmp-"
 """Unfinished local files begin so; listings leave them out."""
+
+FOLDER_TRIES = 5
+"""So often a folder is made again that another process removes before a file stands in it."""
 
 
 class Storage(Protocol):
@@ -148,8 +150,16 @@ class LocalStorage:
 
     def list_files(self, prefix: str) -> list[str]:
         """See ``Storage.list_files``."""
-        files = (file for file in self._at(prefix).rglob("*") if file.is_file())
+        files = (file for file in self._walk(prefix) if file.is_file())
         return sorted(f.relative_to(self.root).as_posix() for f in files if not f.name.startswith(TEMPORARY_PREFIX))
+
+    def _walk(self, prefix: str) -> Iterator[Path]:
+        """Yield what is below a folder and no folder itself.
+
+        ``Path.rglob`` would raise where another process removes a folder at the same time.
+        """
+        for folder, _, names in os.walk(self._at(prefix)):
+            yield from (Path(folder, name) for name in names)
 
     def list_folders(self, prefix: str) -> list[str]:
         """See ``Storage.list_folders``."""
@@ -158,12 +168,11 @@ class LocalStorage:
 
     def stored_files(self, prefix: str) -> Iterator[StoredFile]:
         """See ``Storage.stored_files``."""
-        for file in self._at(prefix).rglob("*"):
+        for file in self._walk(prefix):
             with contextlib.suppress(FileNotFoundError):  # another process may just have removed it
                 about = file.lstat()
-                if not stat.S_ISDIR(about.st_mode):
-                    path = file.relative_to(self.root).as_posix()
-                    yield StoredFile(path, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
+                path = file.relative_to(self.root).as_posix()
+                yield StoredFile(path, about.st_size, datetime.fromtimestamp(about.st_mtime, UTC))
 
     def delete(self, path: str) -> None:
         """See ``Storage.delete``; folders that are left empty go too."""
@@ -206,9 +215,20 @@ class LocalStorage:
         folder = self._at(path).parent
         temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
         with naming_full_disk(self._at(path).absolute(), "Make space, or name another folder; then run again."):
-            folder.mkdir(parents=True, exist_ok=True)
             try:
-                with temporary.open("xb") as handle:
+                with _new_file(temporary) as handle:
                     yield handle, temporary
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _new_file(file: Path) -> BinaryIO:
+    """Open a file that is not there yet, in a folder that ``delete`` in another process may just find empty."""
+    for tries_left in reversed(range(FOLDER_TRIES)):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return file.open("xb")
+        except FileNotFoundError:
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")

@@ -124,12 +124,10 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
             f"{where}: no *.safetensors there; pickled weights are not loaded, convert them with "
             "save_pretrained(..., safe_serialization=True)"
         )
-    auto = _library.AutoModelForCausalLM if processor is None else _library.AutoModelForImageTextToText
-    _library.utils.logging.disable_progress_bar()
     if device.type == "meta":
-        model = _without_weights(auto, folder, config, dtype)
+        model = _without_weights(folder, config, dtype)
     else:
-        model = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **_LOCAL).to(device).eval()
+        model = load_model(folder, dtype).to(device).eval()
     wrapper = frame_of(entry, tokenizer, processor, where)
     needs_picture = inspect.signature(model.generate).parameters.get("pixel_values") is not None
     text_model = model.language_model if needs_picture else model
@@ -159,9 +157,29 @@ def load_checkpoint(folder: Path, entry: ModelEntry, dtype: torch.dtype, device:
     )
 
 
-def _without_weights(auto: Any, folder: Path, config: Any, dtype: torch.dtype) -> Any:
+def load_model(folder: Path, dtype: torch.dtype | None = None) -> Any:
+    """Load a checkpoint folder's model alone, as ``load_checkpoint`` does.
+
+    Args:
+        folder: The checkpoint.
+        dtype: Of the weights; None leaves them in their own.
+    """
+    _library.utils.logging.disable_progress_bar()
+    auto = _auto_class(_library.AutoConfig.from_pretrained(folder, **_LOCAL))
+    return auto.from_pretrained(folder, dtype=dtype or "auto", use_safetensors=True, **_LOCAL)
+
+
+def _auto_class(config: Any) -> Any:
+    return _library.AutoModelForImageTextToText if _takes_pictures(config) else _library.AutoModelForCausalLM
+
+
+def _takes_pictures(config: Any) -> bool:
+    return type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+
+def _without_weights(folder: Path, config: Any, dtype: torch.dtype) -> Any:
     with torch.device("meta"):
-        model = auto.from_config(config, dtype=dtype).eval()
+        model = _auto_class(config).from_config(config, dtype=dtype).eval()
     if (folder / "generation_config.json").is_file():
         model.generation_config = _library.GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model
@@ -187,8 +205,7 @@ def load_readers(folder: Path, entry: ModelEntry) -> tuple[Any, Any, Any | None,
     if not (folder / "config.json").is_file():
         raise ConfigurationError(f"{where}: no config.json there; name a folder that save_pretrained has written")
     config = _library.AutoConfig.from_pretrained(folder, **_LOCAL)
-    shows_pictures = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    if not shows_pictures:
+    if not _takes_pictures(config):
         if entry.sees_pictures:
             raise ConfigurationError(
                 f"{where}: its architecture {config.model_type!r} takes no pictures; set sees_pictures to false"

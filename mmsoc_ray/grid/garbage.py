@@ -1,9 +1,10 @@
-"""Garbage below an output root: what no manifest refers to, and no run can still want."""
+"""Garbage below an output root: what no manifest or card refers to, and no run or training can still want."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from mmsoc_ray.data.storage import TEMPORARY_PREFIX
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.record import RunRecord, read_record
 from mmsoc_ray.grid.run_folder import RunFolder
+from mmsoc_ray.training.adapters import ADAPTERS, DIGITS, read_card
+from mmsoc_ray.training.drivers import TRAINING
 
 ROOMS = ("runs", "results", "manifests", "words")
 """Folders of an output root that runs write to. Whatever else lies there is somebody's own and is never looked at."""
@@ -23,6 +26,12 @@ _OURS = re.compile(
     rf"|.+/{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+"
 )
 """What runs write. Other programs have folders named ``runs`` and ``results``, too."""
+
+
+_NAME = r"(?P<name>[A-Za-z0-9][\w.-]*-[0-9a-f]{12})"
+_CHECKPOINT_FILE = re.compile(rf"{TRAINING}/{_NAME}/.*")
+_ADAPTER_FILE = re.compile(rf"{ADAPTERS}/{_NAME}/(?P<digest>[0-9a-f]{{{DIGITS}}})/(?P<file>.+)")
+"""What trainings write."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +65,21 @@ class _Run:
 def find_garbage(
     root: Storage, *, now: datetime, older_than: timedelta, unfinished: timedelta | None = None
 ) -> Iterator[Garbage]:
-    """Yield the files below a root that no manifest refers to.
+    """Yield the files below a root that no manifest and no adapter's card refers to.
 
-    Manifests, and what their runs and tables consist of, are never yielded. Neither is a run that is not finished: it
-    can be taken up.
+    Manifests, and what their runs and tables consist of, are never yielded. Neither is a run that is not finished, nor
+    a training whose adapter is not stored: they can be taken up.
 
     Args:
         root: Output root.
         now: The time.
         older_than: Younger files may belong to a run that is under way, and stay.
-        unfinished: Take runs without a complete manifest, too, that nobody has written to for so long.
+        unfinished: Take runs without a complete manifest and trainings without a card, too, that nobody has written to
+            for so long.
 
     Raises:
-        ConfigurationError: A manifest or a plan cannot be read: what it refers to is not known, so nothing may go.
+        ConfigurationError: A manifest, a plan or a card cannot be read: what it refers to is not known, so nothing may
+            go.
     """
     files = [file for room in ROOMS for file in root.stored_files(room)]
     runs = _runs(root, files)
@@ -81,6 +92,33 @@ def find_garbage(
                 reason = f"its run is not finished and was left {idle.days} days ago" if idle > unfinished else None
             if reason is not None:
                 yield Garbage(file, reason)
+    left = (*_left_by_trainings(root, now, unfinished), *_left_by_adapters(root))
+    yield from (item for item in left if now - item.file.modified > older_than)
+
+
+def _left_by_trainings(root: Storage, now: datetime, unfinished: timedelta | None) -> Iterator[Garbage]:
+    """Yield what drivers left that ended before they could tidy: a training whose adapter is stored wants nothing."""
+    trainings = defaultdict[str, list[StoredFile]](list)
+    for file in root.stored_files(TRAINING):
+        if match := _CHECKPOINT_FILE.fullmatch(file.path):
+            trainings[match["name"]].append(file)
+    for name, files in trainings.items():
+        idle = now - max(file.modified for file in files)
+        if read_card(root, name) is not None:
+            yield from (Garbage(file, "its adapter is stored") for file in files)
+        elif unfinished is not None and idle > unfinished:
+            yield from (
+                Garbage(file, f"its training is not finished and was left {idle.days} days ago") for file in files
+            )
+
+
+def _left_by_adapters(root: Storage) -> Iterator[Garbage]:
+    """Yield files of adapters that were not the first of their name, and writes that were not finished."""
+    for file in root.stored_files(ADAPTERS):
+        match = _ADAPTER_FILE.fullmatch(file.path)
+        card = read_card(root, match["name"]) if match else None
+        if match and card and (match["digest"] != card.digest[:DIGITS] or match["file"] not in card.files):
+            yield Garbage(file, "no part of what its adapter's card stands for")
 
 
 def in_order_of_removal(paths: Iterable[str]) -> list[str]:

@@ -353,7 +353,11 @@ def run_tasks(function: Callable[..., Any], calls: Sequence[Sequence[Any]], *, t
         function: Travels to the workers.
         calls: Its arguments, call by call.
         together: So many calls share a task: where one takes milliseconds, starting tasks and workers would take more.
+            Where they all fit into one, they run in this process, which need not wait for a worker to start.
     """
+    if len(calls) <= together != 1:
+        yield from _run_calls(function, calls)
+        return
     task: Any = ray.remote(num_cpus=1, max_retries=3, runtime_env=SCORING_WORKERS)(_run_calls)
     task = task.options(name=function.__name__)
     parts = (calls[start : start + together] for start in range(0, len(calls), together))

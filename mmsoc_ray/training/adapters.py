@@ -1,7 +1,9 @@
 """Adapters in a run's storage: trained weights as safetensors, and the card that says what they are.
 
-``<root>/adapters/<name>/`` holds the files that ``AdapterCard.files`` names; ``card.json`` is written last, so that its
-presence proves the rest. The name holds a digest of all that shapes the weights, so that what exists is used again.
+``<root>/adapters/<name>/card.json`` is written last and once, so that its presence proves the rest: the files that it
+names, in a folder that is called after their digest. Of two processes that store an adapter at once the first to write
+the card wins, and the files of the other one, which may differ, stand elsewhere. The name holds a digest of all that
+shapes the weights, so that what exists is used again.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from mmsoc_ray.models.packaged import CheckpointError, file_sha256
 
 ADAPTERS = "adapters"
 CARD = "card.json"
-CARD_VERSION = 1
+CARD_VERSION = 2
+"""In version 1 the files stood beside the card."""
+DIGITS = 16
+"""So much of an adapter's digest names the folder of its files."""
 TRAINED_WEIGHTS = "trained.safetensors"
 """Of ``full`` and ``projector``: the trained tensors alone, by the name of the parameter."""
 
@@ -58,6 +63,7 @@ class AdapterCard(BaseModel):
     """What an adapter is and how it came to be.
 
     Attributes:
+        version: Of the layout.
         name: Its folder below ``adapters/``.
         model: Registry name of the model that it was trained on.
         method: ``lora``, ``rslora``, ``dora``, ``pissa``, ``lora_plus``, ``full`` or ``projector``.
@@ -109,8 +115,9 @@ class AdapterCard(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Its folder below the root."""
-        return adapter_folder(self.name)
+        """Folder of its files below the root."""
+        folder = adapter_folder(self.name)
+        return folder if self.version == 1 else f"{folder}/{self.digest[:DIGITS]}"
 
 
 def adapter_name(
@@ -193,19 +200,19 @@ def fetch_adapter(root: Storage, card: AdapterCard) -> Path:
     """
     if isinstance(root, LocalStorage):
         folder = root.root / card.folder
-        _check_files(folder, card, f"{root.uri}/{card.folder}")
+        _check_files(folder, card, root)
         return folder
 
     def fetch(folder: Path) -> None:
         for file in card.files:
             root.download(f"{card.folder}/{file}", folder / file)
-        _check_files(folder, card, f"{root.uri}/{card.folder}")
+        _check_files(folder, card, root)
 
-    return cached_folder(cache_folder() / ADAPTERS / f"{card.name}-{card.digest[:16]}", fetch)
+    return cached_folder(cache_folder() / ADAPTERS / f"{card.name}-{card.digest[:DIGITS]}", fetch)
 
 
 def write_adapter(root: Storage, card: AdapterCard, files: Path) -> AdapterCard:
-    """Store an adapter: its files, then its card. One that is there already stays.
+    """Store an adapter: its files, then its card. One that is there already stays, and then these files go.
 
     Args:
         root: Where adapters are kept.
@@ -220,8 +227,12 @@ def write_adapter(root: Storage, card: AdapterCard, files: Path) -> AdapterCard:
     for file in sorted(card.files):
         with (files / file).open("rb") as source, root.open_output(f"{card.folder}/{file}") as target:
             shutil.copyfileobj(source, target, 1 << 20)
-    root.write_once(f"{card.folder}/{CARD}", (card.model_dump_json(indent=1) + "\n").encode())
-    return find_card(root, card.name)
+    root.write_once(f"{adapter_folder(card.name)}/{CARD}", (card.model_dump_json(indent=1) + "\n").encode())
+    stored = find_card(root, card.name)
+    if stored.folder != card.folder:  # another process was first, with other files
+        for file in card.files:
+            root.delete(f"{card.folder}/{file}")
+    return stored
 
 
 def file_digests(folder: Path) -> dict[str, str]:
@@ -242,10 +253,13 @@ def check_base(card: AdapterCard, base_digest: str, *, model: str) -> None:
         )
 
 
-def _check_files(folder: Path, card: AdapterCard, address: str) -> None:
+def _check_files(folder: Path, card: AdapterCard, root: Storage) -> None:
     for name, expected in card.files.items():
         file = folder / name
         found = remembered_sha256(file) if file.is_file() else None
         if found != expected:
             said = "is missing" if found is None else f"has sha256 {found}, its card says {expected}"
-            raise CheckpointError(f"{address}/{name} {said}. Remove {address} and train the adapter again.")
+            raise CheckpointError(
+                f"{root.uri}/{card.folder}/{name} {said}. Remove {root.uri}/{adapter_folder(card.name)} and train the "
+                f"adapter again."
+            )

@@ -10,9 +10,9 @@ import peft
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from mmsoc_ray.engines.adapters import LORA_WEIGHTS
+from mmsoc_ray.engines.checkpoint import load_model
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.models.digests import checkpoint_files
@@ -41,7 +41,7 @@ def export_adapter(checkpoint: Path, adapter: Path, destination: Path) -> Path:
     """
     if destination.is_dir() and any(destination.iterdir()):
         raise ConfigurationError(f"{destination} is not empty. Name a folder that does not exist yet.")
-    model = _load(checkpoint)
+    model = load_model(checkpoint)
     stored = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     merged = _merged(model.float(), adapter).to(stored)
     merged.generation_config = _library.GenerationConfig()  # the base's file follows; saving checks it too strictly
@@ -54,13 +54,6 @@ def export_adapter(checkpoint: Path, adapter: Path, destination: Path) -> Path:
         shutil.rmtree(destination, ignore_errors=True)
         raise
     return destination
-
-
-def _load(checkpoint: Path) -> Any:
-    config = _library.AutoConfig.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=False)
-    sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    auto = _library.AutoModelForImageTextToText if sees else _library.AutoModelForCausalLM
-    return auto.from_pretrained(checkpoint, dtype="auto", use_safetensors=True, local_files_only=True)
 
 
 def _merged(model: Any, adapter: Path) -> Any:

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
+from mmsoc_ray.config import Recipe
 from mmsoc_ray.data import Post, open_storage, read_unit
 from mmsoc_ray.errors import ConfigurationError
-from mmsoc_ray.models import resolve_checkpoint
+from mmsoc_ray.models import ModelEntry, resolve_checkpoint
 from mmsoc_ray.training.order import Place, Portion
 from mmsoc_ray.training.plan import FeedPlan, nothing_to_learn
 from mmsoc_ray.training.samples import LeftOutError, Sample, SampleMaker
@@ -83,7 +84,7 @@ def make_steps(plan: FeedPlan, portion: Portion, rank: int, workers: int) -> Ite
     steps = range(portion.first_step, portion.last_step + 1)
     places = {step: plan.order.places(step, rank=rank, workers=workers) for step in steps}
     posts = _read_pairs(plan, [place for of_step in places.values() for place in of_step])
-    maker = _maker(plan)
+    maker = sample_maker(plan.entry, plan.recipe)
     for step in steps:
         samples, left_out = [], Counter[str]()
         for place in places[step]:
@@ -122,13 +123,9 @@ def check_feed(plan: FeedPlan) -> None:
     raise nothing_to_learn(plan.recipe, why)
 
 
-def _maker(plan: FeedPlan) -> SampleMaker:
-    return _cached_maker(plan.entry, plan.recipe)
-
-
 @functools.lru_cache(maxsize=2)
-def _cached_maker(entry: Any, recipe: Any) -> SampleMaker:
-    """A process makes many portions; a tokenizer takes seconds to load."""
+def sample_maker(entry: ModelEntry, recipe: Recipe) -> SampleMaker:
+    """Return this process' maker of samples: it makes many portions, and a tokenizer takes seconds to load."""
     return SampleMaker(resolve_checkpoint(entry, readers_only=True), entry, recipe)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+T = TypeVar("T")
 
 
 def workers() -> int:
@@ -55,6 +57,22 @@ def add_up(values: Iterable[float], device: torch.device) -> list[float]:
     total = torch.tensor(list(values), dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return [float(value) for value in total]
+
+
+def of_first(value: T) -> T:
+    """Return what worker 0 calls this with, on every worker."""
+    values = [value]
+    if workers() > 1:
+        dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def of_all(value: T) -> list[T]:
+    """Return what the workers call this with, on every worker."""
+    values: list[Any] = [value] * workers()
+    if workers() > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
 def largest(value: float, device: torch.device) -> float:

@@ -16,26 +16,21 @@ from urllib.parse import urlsplit
 import pyarrow.fs
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.data.s3 import endpoint
 from mmsoc_ray.errors import ConfigurationError, TrainingError
 from mmsoc_ray.models.digests import combined_digest
-from mmsoc_ray.training.adapters import AdapterCard, file_digests, read_card, write_adapter
+from mmsoc_ray.training.adapters import AdapterCard, file_digests, find_card, read_card, write_adapter
 from mmsoc_ray.training.board import News, hung_board
+from mmsoc_ray.training.drivers import TRAINING, Driver
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.plan import FeedPlan, plan_feed
 from mmsoc_ray.training.trackers import followed
 from mmsoc_ray.training.worker import ADAPTER_FOLDER, OUTCOME_FILE, train_worker
 
-TRAINING = "training"
-"""Folder of the checkpoints below the root."""
-
 CHECKPOINTS_KEPT = 2
-CHECKPOINT = "checkpoint_"
-"""So the folders begin that Ray Train keeps checkpoints in; behind it stands the time, so that names are in order."""
 FAILURES = 3
 """So often a worker may die for reasons of its own; preempted machines do not count."""
 
@@ -53,7 +48,7 @@ def train_adapter(
     """Train an adapter and store it, unless it is there already.
 
     A training that was interrupted goes on from its last checkpoint. Checkpoints lie in ``<root>/training/<name>`` and
-    are removed once the adapter is stored.
+    are removed once the adapter is stored. Where another process trains the same adapter, it is waited for.
 
     Args:
         job: The training.
@@ -75,6 +70,28 @@ def train_adapter(
     }
     plan = plan_feed(job.recipe, job.entry, open_storage(job.data_uri), job.splits, tasks)
     note(f"{job.name}: {plan.order.samples:,} samples, {plan.total_steps:,} steps of {job.recipe.batch}")
+    with Driver(root, job.name) as driver:
+        card = None
+        if driver.wait(note):
+            card = _trained(job, plan, root, driver.id, note, trackers, in_process=in_process)
+        if card is None:
+            card = find_card(root, job.name)
+            note(f"{job.name}: stored by another process meanwhile")
+        driver.tidy()
+    return card
+
+
+def _trained(
+    job: TrainingJob,
+    plan: FeedPlan,
+    root: Storage,
+    driver: str,
+    note: Callable[[str], None],
+    trackers: Sequence[str],
+    *,
+    in_process: bool,
+) -> AdapterCard | None:
+    """Train an adapter and store it; None where another process was faster."""
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         follow = stack.enter_context(followed(trackers, job, root.uri, note))
@@ -85,41 +102,30 @@ def train_adapter(
                 follow(news.point)
 
         say = tell if in_process else stack.enter_context(hung_board(tell))
-        settings = {"job": job, "plan": plan, "say": say, "streamed": not in_process}
+        settings = {"job": job, "plan": plan, "root": root.uri, "say": say, "streamed": not in_process}
         if in_process:
             settings["scratch"] = scratch
-        else:
-            settings["left_over"] = _left_over(job, root)
-        result = _fit(job, root, settings, in_process=in_process)
+        try:
+            result = _fit(job, root, driver, settings, in_process=in_process)
+        except TrainingError:  # whatever it was: Ray Train, too, fails where its checkpoints were tidied away
+            if read_card(root, job.name) is None:
+                raise
+            return None
+        if read_card(root, job.name) is not None:
+            return None
         with result.checkpoint.as_directory() as folder:
             card = _card(job, plan, Path(folder))
-            stored = write_adapter(root, card, Path(folder) / ADAPTER_FOLDER)
-    for file in list(root.stored_files(f"{TRAINING}/{job.name}")):
-        root.delete(file.path)
-    return stored
+            return card if write_adapter(root, card, Path(folder) / ADAPTER_FOLDER) == card else None
 
 
-def _left_over(job: TrainingJob, root: Storage) -> tuple[str, ...]:
-    """Return the addresses of the checkpoints of a training that was cut, the newest first.
-
-    Ray Train's own record of them is removed: a driver that is killed, or a full disk, may leave half of it, and
-    another version of Ray refuses it; with either, the training could never go on.
-    """
-    folder = f"{TRAINING}/{job.name}"
-    if root.exists(record := f"{folder}/{CHECKPOINT_MANAGER_SNAPSHOT_FILENAME}"):
-        root.delete(record)
-    found = sorted((name for name in root.list_folders(folder) if name.startswith(CHECKPOINT)), reverse=True)
-    return tuple(f"{root.uri}/{folder}/{name}" for name in found)
-
-
-def _fit(job: TrainingJob, root: Storage, settings: dict[str, Any], *, in_process: bool) -> Any:
+def _fit(job: TrainingJob, root: Storage, driver: str, settings: dict[str, Any], *, in_process: bool) -> Any:
     worker: Any = train_worker  # Ray's annotations are those of its older trainer
     trainer = TorchTrainer(
         worker,
         train_loop_config=settings,
         scaling_config=_scaling(job, in_process=in_process),
         run_config=RunConfig(
-            name=job.name,
+            name=f"{job.name}/{driver}",
             **_place(root),
             checkpoint_config=CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
             failure_config=FailureConfig(max_failures=FAILURES),

@@ -11,10 +11,7 @@ import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import torch.distributed as dist
 
 from mmsoc_ray.data import PictureError, Post, Storage, decode_picture, open_storage, plan_units, read_unit
 from mmsoc_ray.engines.checkpoint import Checkpoint
@@ -25,10 +22,11 @@ from mmsoc_ray.results.cells import HEADLINE_OF_KIND, CellRows, score_cell
 from mmsoc_ray.tasks import render, shows_picture
 from mmsoc_ray.training import sharding
 from mmsoc_ray.training.curves import Checked
+from mmsoc_ray.training.feed import sample_maker
 from mmsoc_ray.training.job import TrainedTask, TrainingJob
 from mmsoc_ray.training.loop import Training
 from mmsoc_ray.training.plan import is_held_out
-from mmsoc_ray.training.samples import LeftOutError, SampleMaker
+from mmsoc_ray.training.samples import LeftOutError
 from mmsoc_ray.training.targets import read_explanations
 
 AT_ONCE = 16
@@ -43,7 +41,6 @@ class Validator:
 
     Args:
         job: The training.
-        checkpoint: Folder of the base.
         loaded: The base in memory, in which the adapter learns.
         training: The training in memory.
 
@@ -51,13 +48,13 @@ class Validator:
         ConfigurationError: No validation post can be asked.
     """
 
-    def __init__(self, job: TrainingJob, checkpoint: Path, loaded: Checkpoint, training: Training) -> None:
+    def __init__(self, job: TrainingJob, loaded: Checkpoint, training: Training) -> None:
         self._job, self._training = job, training
         data = open_storage(job.data_uri)
         self._posts = validation_posts(job, data)
         splits = [(post.dataset, post.split) for post in self._posts]
         self._explanations = read_explanations(job.recipe, data, sorted(set(splits)))
-        self._maker = SampleMaker(checkpoint, job.entry, job.recipe)
+        self._maker = sample_maker(job.entry, job.recipe)
         weights = next(p for p in training.trainable.base.parameters())
         dtype: Any = str(weights.dtype).removeprefix("torch.")
         entry = dataclasses.replace(job.entry, dtype=dtype, decoding=job.entry.decoding.unsampled)
@@ -82,9 +79,7 @@ class Validator:
                 tokens += sample.answer_tokens
             rows += self._answers(chunk)
         if not alone:
-            parts: list[Any] = [None] * sharding.workers()
-            dist.all_gather_object(parts, rows)
-            rows = [row for part in parts for row in part]
+            rows = [row for part in sharding.of_all(rows) for row in part]
         # Summed where each has asked all posts, too: on one loss, all decide alike.
         loss, tokens = sharding.add_up((loss, tokens), self._training.device)
         return Checked(loss / max(1, tokens), self._metrics(rows))

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ import ray.train
 import ray.train.torch
 import torch
 
-from mmsoc_ray.data import open_storage
+from mmsoc_ray.data import Storage, open_storage
 from mmsoc_ray.engines.accelerator import DTYPES, choose_device, choose_dtype
 from mmsoc_ray.engines.checkpoint import load_checkpoint
 from mmsoc_ray.errors import ConfigurationError, TrainingError
 from mmsoc_ray.full_disk import naming_full_disk
 from mmsoc_ray.models import resolve_checkpoint
 from mmsoc_ray.training import sharding
-from mmsoc_ray.training.adapters import CurvePoint
+from mmsoc_ray.training.adapters import CurvePoint, read_card
 from mmsoc_ray.training.board import News
 from mmsoc_ray.training.curves import Curves
+from mmsoc_ray.training.drivers import checkpoint_name, checkpoints
 from mmsoc_ray.training.feed import PREPARE_CPUS, StepBatch, check_feed, step_batches
 from mmsoc_ray.training.job import TrainingJob
 from mmsoc_ray.training.loop import STATE_FILE, TornStateError, Training, read_state
@@ -69,38 +70,40 @@ class Worker:
     Args:
         job: The training.
         plan: What is learnt, in which order.
+        root: Where checkpoints and adapters are kept.
         say: Tells people how it goes; worker 0 calls it.
         scratch: Local folder for a checkpoint on its way to storage.
         streamed: Whether samples are made by tasks of Ray Data.
-        left_over: Addresses of the checkpoints of an earlier process, the newest first.
 
     Raises:
         ConfigurationError: The model has not what the recipe trains, or nothing is left to learn.
+        TrainingError: Another process has stored the adapter.
     """
 
     def __init__(
         self,
         job: TrainingJob,
         plan: FeedPlan,
+        root: Storage,
         say: Say,
         scratch: Path,
         *,
         streamed: bool,
-        left_over: Sequence[str] = (),
     ) -> None:
-        self._job, self._plan, self._say, self._scratch, self._streamed = job, plan, say, scratch, streamed
+        self._job, self._plan, self._root, self._say = job, plan, root, say
+        self._scratch, self._streamed = scratch, streamed
+        self._check_not_stored()
         recipe = job.recipe
         check_feed(plan)
         device = ray.train.torch.get_device() if recipe.gpus_per_worker else choose_device("cpu")
-        self._name = choose_dtype(recipe.precision, device)
-        checkpoint = resolve_checkpoint(job.entry)
+        dtype = DTYPES[choose_dtype(recipe.precision, device)]
         sharded = recipe.sharding == "fsdp" and sharding.workers() > 1
-        kept = torch.float32 if sharded or recipe.method == "full" else DTYPES[self._name]
-        loaded = load_checkpoint(checkpoint, job.entry, kept, torch.device("cpu"))
-        state = _resumed(left_over)
+        kept = torch.float32 if sharded or recipe.method == "full" else dtype
+        loaded = load_checkpoint(resolve_checkpoint(job.entry), job.entry, kept, torch.device("cpu"))
+        state = newest_state(root, job.name)
         where = f"recipe {recipe.name!r}, model {job.entry.name!r}"
         trainable = TrainableModel(loaded.model, recipe, where=where, initial=state and state["initial"])
-        self._training = Training(trainable, recipe, total=plan.total_steps, device=device, dtype=DTYPES[self._name])
+        self._training = Training(trainable, recipe, total=plan.total_steps, device=device, dtype=dtype)
         self._curves = Curves(self._training)
         self._left_out = Counter[str]()
         if state is not None:
@@ -109,7 +112,7 @@ class Worker:
             if sharding.rank() == 0:
                 self._left_out.update(state["extra"]["left_out"])
             self._tell(News(f"goes on from step {self._training.step:,} of {plan.total_steps:,}"))
-        self._check = Validator(job, checkpoint, loaded, self._training) if recipe.validation is not None else None
+        self._check = Validator(job, loaded, self._training) if recipe.validation is not None else None
 
     def run(self) -> None:
         """Take all steps that are left."""
@@ -132,9 +135,16 @@ class Worker:
         if sharding.rank() == 0:
             self._say(news)
 
+    def _check_not_stored(self) -> None:
+        """End the training on all workers where another process was faster."""
+        if sharding.of_first(read_card(self._root, self._job.name) is not None):
+            raise TrainingError("another process has stored the adapter, and this training is of no use.")
+
     def _keep(self, last: bool) -> None:
         """Hand a checkpoint to Ray Train, which stores it; the last one holds the adapter. All workers call it."""
-        extra = {"curves": self._curves.state(), "left_out": self._left_out_by_all()}
+        self._check_not_stored()
+        left_out = dict(sum(map(Counter, sharding.of_all(dict(self._left_out))), Counter[str]()))
+        extra = {"curves": self._curves.state(), "left_out": left_out}
         weights = self._curves.best or self._training.trainable.state()
         folder = self._scratch / f"step-{self._training.step}"
         metrics = {"step": self._training.step}
@@ -142,21 +152,16 @@ class Worker:
             folder.mkdir()
             self._training.save(folder, extra)
             if last and sharding.rank() == 0:
-                self._save_adapter(folder, weights, extra["left_out"])
+                self._save_adapter(folder, weights, left_out)
         if sharding.rank() == 0:
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            name = checkpoint_name(self._training.step)
+            ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=name)
         else:
             ray.train.report(metrics)
         for old in self._scratch.iterdir():
             if old != folder or sharding.rank() != 0:
                 shutil.rmtree(old)
-
-    def _left_out_by_all(self) -> dict[str, int]:
-        if sharding.workers() == 1:
-            return dict(self._left_out)
-        parts: list[Any] = [None] * sharding.workers()
-        torch.distributed.all_gather_object(parts, dict(self._left_out))
-        return dict(sum(map(Counter, parts), Counter[str]()))
 
     def _save_adapter(self, folder: Path, weights: Mapping[str, torch.Tensor], left_out: Mapping[str, int]) -> None:
         adapter = folder / ADAPTER_FOLDER
@@ -176,7 +181,7 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
     What every worker finds at the same step, and would find again, is told instead of raised: Ray would start over.
 
     Args:
-        settings: What ``Worker`` takes; ``scratch`` where a folder is to outlive the call.
+        settings: What ``Worker`` takes, of ``root`` the address; ``scratch`` where a folder is to outlive the call.
 
     Returns:
         None, or the ``kind`` of an error and what it ``said``.
@@ -189,10 +194,10 @@ def train_worker(settings: Mapping[str, Any]) -> dict[str, str] | None:
             Worker(
                 settings["job"],
                 settings["plan"],
+                open_storage(settings["root"]),
                 settings["say"],
                 Path(scratch),
                 streamed=settings["streamed"],
-                left_over=settings.get("left_over", ()),
             ).run()
         except (ConfigurationError, TrainingError) as error:
             return {"kind": type(error).__name__, "said": str(error)}
@@ -206,19 +211,21 @@ def _has_room(job: TrainingJob) -> bool:
     return float(resources.get("CPU", 0.0)) >= held + PREPARE_CPUS
 
 
-def _resumed(left_over: Sequence[str]) -> dict[str, Any] | None:
-    """Return the state of the last checkpoint of this process, else of an earlier one; None where there is none."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return _newest_whole(left_over)
-    with checkpoint.as_directory() as folder:
-        return read_state(Path(folder))
+def newest_state(root: Storage, name: str) -> dict[str, Any] | None:
+    """Return the state of the newest checkpoint that is whole, whoever wrote it; None where there is none.
+
+    A full disk or a kill may have left one in part, and one may vanish while it is read, since its driver has ended.
+    All workers take the same.
+    """
+    for folder in sharding.of_first(checkpoints(root, name)):
+        state = _whole_state(root, folder)
+        if all(sharding.of_all(state is not None)):
+            return state
+    return None
 
 
-def _newest_whole(left_over: Sequence[str]) -> dict[str, Any] | None:
-    """Return the first state that is whole: a full disk or a kill may have left the newest one in part."""
-    for address in left_over:
-        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(FileNotFoundError, TornStateError):
-            open_storage(address).download(STATE_FILE, Path(scratch) / STATE_FILE)
-            return read_state(Path(scratch))
+def _whole_state(root: Storage, folder: str) -> dict[str, Any] | None:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(FileNotFoundError, TornStateError):
+        root.download(f"{folder}/{STATE_FILE}", Path(scratch) / STATE_FILE)
+        return read_state(Path(scratch))
     return None

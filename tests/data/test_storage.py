@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,6 +58,22 @@ def test_unfinished_files_are_neither_listed_nor_left_behind(tmp_path):
     with pytest.raises(RuntimeError, match="cut"):
         write_half()
     assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_files_are_written_and_listed_while_others_remove_the_folder_that_they_leave_empty(tmp_path):
+    storage = open_storage(tmp_path)
+
+    def come_and_go(number: int) -> int:
+        for turn in range(200):
+            storage.write(path := f"room/{number}/{turn}/file", b"x")
+            assert path in storage.list_files("room")
+            assert path in {file.path for file in storage.stored_files("room")}
+            storage.delete(path)
+        return number
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(come_and_go, range(4))) == list(range(4))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_listing_is_sorted_and_recursive(tmp_path):

@@ -235,7 +235,7 @@ def test_an_audit_finds_a_gain_that_the_predictions_do_not_give(tuned, mmsoc, tm
 def test_two_adapters_are_compared_field_by_field(tuned, mmsoc, capsys):
     root, job, card = tuned
     other = card.model_copy(update={"name": "other-1", "method": "dora", "rank": 8})
-    write_adapter(open_storage(root), other, root / "adapters" / job.name)
+    write_adapter(open_storage(root), other, root / card.folder)
     assert mmsoc("adapters", "compare", job.name, "other-1", "--output", root) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [f"{job.name} -> other-1", 'method: "lora" -> "dora"', "rank: 4 -> 8"]

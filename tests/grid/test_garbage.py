@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ import pytest
 from mmsoc_ray.data import open_storage
 from mmsoc_ray.errors import ConfigurationError
 from mmsoc_ray.grid.garbage import find_garbage, in_order_of_removal
+from mmsoc_ray.models.digests import combined_digest
 
 DAY = timedelta(days=1)
 
@@ -69,12 +71,64 @@ def test_what_no_manifest_refers_to_is_garbage_and_nothing_else(root):
     assert all(part in found[path] for path, part in left.items())
 
 
+ADAPTER = "toy-0123456789ab"
+
+
+def put_card(root: Path) -> None:
+    """Store the card of an adapter of one file."""
+    files = {"trained.safetensors": "f" * 64}
+    card = {
+        "name": ADAPTER, "model": "tiny", "method": "full", "rank": None, "alpha": None,
+        "digest": combined_digest(files), "base_digest": "b", "data_digest": "d", "recipe": {}, "recipe_name": "toy",
+        "code_version": {}, "samples": 1, "left_out": {}, "steps": 1, "epochs": 1.0, "best_step": 1, "curves": [],
+        "created_at": "2026-11-22T00:00:00+00:00", "files": files,
+    }  # fmt: skip
+    (root / put(root, f"adapters/{ADAPTER}/card.json")).write_text(json.dumps(card))
+    put(root, f"adapters/{ADAPTER}/{combined_digest(files)[:16]}/trained.safetensors")
+
+
+def test_what_a_training_left_is_garbage_once_its_adapter_is_stored(tmp_path):
+    left = {
+        put(tmp_path, f"training/{ADAPTER}/0a1b2c/step-00000002-01234567/state.pt"),
+        put(tmp_path, f"training/{ADAPTER}/0a1b2c/alive"),
+        put(tmp_path, f"training/{ADAPTER}/checkpoint_2026-11-22_10-00-00/state.pt"),
+    }
+    put(tmp_path, "training/other-0123456789ab/0a1b2c/step-00000002-01234567/state.pt")
+    put(tmp_path, "training/notes.txt")
+    assert garbage(tmp_path) == {}, "it can be taken up"
+    put_card(tmp_path)
+    put(tmp_path, f"training/{ADAPTER}/3d4e5f/alive", days=0)
+    assert garbage(tmp_path) == dict.fromkeys(left, "its adapter is stored")
+
+
+def test_a_training_that_is_not_finished_stays_unless_asked_for(tmp_path):
+    left = {put(tmp_path, f"training/{ADAPTER}/{driver}/step-00000002-01234567/state.pt") for driver in ("a", "b")}
+    assert garbage(tmp_path, unfinished=timedelta(days=3)) == {}
+    assert set(garbage(tmp_path, unfinished=timedelta(hours=36))) == left
+    put(tmp_path, f"training/{ADAPTER}/c/alive", days=0)
+    assert garbage(tmp_path, unfinished=timedelta(hours=36)) == {}, "somebody works on it"
+
+
+def test_the_files_of_an_adapter_that_came_second_are_garbage(tmp_path):
+    second = put(tmp_path, f"adapters/{ADAPTER}/0123456789abcdef/trained.safetensors")
+    assert garbage(tmp_path) == {}, "its card may come"
+    put_card(tmp_path)
+    (own,) = (file.parent for file in tmp_path.rglob("trained.safetensors") if file != tmp_path / second)
+    cut = put(tmp_path, f"{own.relative_to(tmp_path)}/.tmp-12-ab")
+    assert garbage(tmp_path) == dict.fromkeys([second, cut], "no part of what its adapter's card stands for")
+    (tmp_path / f"adapters/{ADAPTER}/card.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="is no card of this version"):
+        garbage(tmp_path)
+
+
 def test_what_other_programs_keep_in_folders_of_the_same_names_stays(tmp_path):
     put(tmp_path, "runs/Nov22_10-13-17_host/events.out.tfevents.1")
     put(tmp_path, "runs/notes.md")
     put(tmp_path, "results/table.csv")
     put(tmp_path, "results/.tmp-draft")
     put(tmp_path, "words/test/shard-00000.parquet")
+    put(tmp_path, "training/logs/step-1/state.pt")
+    put(tmp_path, "adapters/mine/adapter_model.safetensors")
     (tmp_path / "runs/elsewhere").symlink_to(tmp_path / "archive")
     assert garbage(tmp_path, older_than=timedelta(0)) == {}
 

@@ -11,12 +11,31 @@ import pytest
 
 from mmsoc_ray.data import LocalStorage, open_storage
 from mmsoc_ray.engines.adapters import LORA_WEIGHTS
-from mmsoc_ray.training import fetch_adapter, find_card, train_adapter
+from mmsoc_ray.training import drivers, fetch_adapter, find_card, train_adapter
+from mmsoc_ray.training.drivers import Driver
 
 TESTS = Path(__file__).parents[1]
 TOY = TESTS / "training" / "toy_job.py"
 ROOT = "s3://posts/trained"
 EPOCHS = 8
+
+
+def test_a_driver_waits_on_s3_and_follows_one_that_the_servers_clock_calls_silent(s3, monkeypatch):
+    monkeypatch.setattr(drivers, "BEAT_S", 0.2)
+    monkeypatch.setattr(drivers, "SILENT_S", 3.0)
+    root, notes = open_storage("s3://posts/drivers"), []
+
+    def note(line):
+        notes.append(line)
+        first._stop()  # as a kill does
+
+    with Driver(root, "toy-0123456789ab") as first, Driver(root, "toy-0123456789ab") as second:
+        assert first.wait(pytest.fail)
+        assert second.wait(note)
+        assert len(notes) == 1
+        assert root.list_folders("training/toy-0123456789ab") == sorted((first.id, second.id))
+        second.tidy()
+    assert list(root.stored_files("")) == []
 
 
 @pytest.fixture
@@ -48,7 +67,7 @@ def test_a_killed_training_goes_on_from_s3_and_ends_with_the_bytes_of_one_never_
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     there = open_storage(ROOT)
-    assert any("/checkpoint_" in path for path in there.list_files("training"))
+    assert any("/step-" in path for path in there.list_files("training"))
 
     second = start()
     said = second.stdout.read()

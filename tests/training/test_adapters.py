@@ -1,3 +1,5 @@
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from mmsoc_ray.training import (
     read_card,
     write_adapter,
 )
-from mmsoc_ray.training.adapters import TRAINED_WEIGHTS, file_digests
+from mmsoc_ray.training.adapters import CARD, TRAINED_WEIGHTS, file_digests
 
 NAME = "standard-0123456789ab"
 
@@ -71,6 +73,41 @@ def test_the_first_adapter_of_a_name_stays(root, card, files):
     assert write_adapter(root, card.model_copy(update={"steps": 99}), files).steps == 3
 
 
+class Overtaken(Elsewhere):
+    """Storage in which another process does something just before this one writes a card."""
+
+    def __init__(self, inner: LocalStorage, meanwhile: Callable[[], object]) -> None:
+        super().__init__(inner)
+        self.meanwhile = meanwhile
+
+    def write_once(self, path: str, data: bytes) -> bool:
+        self.meanwhile()
+        return self.inner.write_once(path, data)
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_of_two_that_store_an_adapter_at_once_the_first_card_wins_with_its_own_files(
+    root, card, files, tmp_path, weight
+):
+    first = tmp_path / "first"
+    first.mkdir()
+    save_file({"weight": torch.arange(4.0) * weight}, first / TRAINED_WEIGHTS)
+    digests = file_digests(first)
+    winner = card.model_copy(update={"files": digests, "digest": combined_digest(digests), "steps": 99})
+    second = Overtaken(root, lambda: write_adapter(root, winner, first))
+    assert write_adapter(second, card, files) == winner  # type: ignore[arg-type]
+    assert file_digests(fetch_adapter(root, winner)) == winner.files
+    assert set(root.list_files("adapters")) == {f"{winner.folder}/{TRAINED_WEIGHTS}", f"adapters/{NAME}/{CARD}"}
+
+
+def test_an_adapter_whose_files_stand_beside_its_card_is_read(root, card, files):
+    old = card.model_copy(update={"version": 1})
+    shutil.copytree(files, root.root / "adapters" / NAME)
+    root.write(f"adapters/{NAME}/{CARD}", old.model_dump_json().encode())
+    assert list_adapters(root) == [old] == [write_adapter(root, card, files)]
+    assert fetch_adapter(root, old) == root.root / "adapters" / NAME
+
+
 def test_an_adapter_from_elsewhere_is_fetched_into_the_cache(root, card, files, tmp_path, monkeypatch):
     monkeypatch.setenv("MMSOC_CACHE", str(tmp_path / "cache"))
     write_adapter(root, card, files)
@@ -92,13 +129,13 @@ def test_a_damaged_file_is_refused_by_name(root, card, files, damage):
     "change", [{"files": {"../../etc/passwd": "0" * 64}}, {"digest": "0" * 64}, {"files": {"model.bin": "0" * 64}}]
 )
 def test_a_card_that_does_not_fit_its_files_is_refused(root, card, change):
-    root.write(f"{card.folder}/card.json", card.model_copy(update=change).model_dump_json().encode())
+    root.write(f"adapters/{NAME}/{CARD}", card.model_copy(update=change).model_dump_json().encode())
     with pytest.raises(ConfigurationError, match="do not fit together"):
         read_card(root, NAME)
 
 
 def test_a_card_of_another_version_is_refused_with_what_is_wrong(root, card):
-    root.write(f"{card.folder}/card.json", b'{"name": "x"}')
+    root.write(f"adapters/{NAME}/{CARD}", b'{"name": "x"}')
     with pytest.raises(ConfigurationError, match=r"no card of this version .*model Field required"):
         read_card(root, NAME)
 

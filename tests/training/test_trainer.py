@@ -1,5 +1,5 @@
 import dataclasses
-from pathlib import Path
+import shutil
 
 import peft
 import pytest
@@ -12,7 +12,8 @@ from mmsoc_ray.config.recipe import Validation
 from mmsoc_ray.data import LocalStorage
 from mmsoc_ray.engines.adapters import LORA_WEIGHTS
 from mmsoc_ray.errors import ConfigurationError, TrainingError
-from mmsoc_ray.training import fetch_adapter, find_card, list_adapters, train_adapter, trainer, worker
+from mmsoc_ray.training import fetch_adapter, find_card, list_adapters, train_adapter, trainer, worker, write_adapter
+from mmsoc_ray.training.drivers import Driver, checkpoint_name
 from mmsoc_ray.training.loop import STATE_FILE
 
 
@@ -123,17 +124,96 @@ def test_a_training_with_nothing_to_learn_is_refused(job, root):
         train_adapter(changed(job, context_tokens=8), root, note=lambda _: None, in_process=True)
 
 
-def test_a_training_goes_on_from_the_newest_whole_checkpoint(job, root):
+def test_a_training_goes_on_from_the_newest_whole_checkpoint(job, root, monkeypatch):
     folder = f"training/{job.name}"
-    whole, torn, empty = (f"{folder}/checkpoint_2026-11-22_10-00-0{second}.0" for second in range(3))
-    for name, step in ((whole, 2), (torn, 4)):
+    found = {f"{folder}/{driver}/{checkpoint_name(step)}": step for driver, step in (("a", 2), ("b", 6), ("a", 4))}
+    whole, torn, lower = found
+    for name, step in found.items():
         (root.root / name).mkdir(parents=True)
         torch.save({"step": step}, root.root / name / STATE_FILE)
     (root.root / torn / STATE_FILE).write_bytes((root.root / torn / STATE_FILE).read_bytes()[:300])
-    root.write(f"{empty}/.metadata.json", b"")
-    root.write(f"{folder}/checkpoint_manager_snapshot.json", b"")  # as a full disk leaves it
-    found = trainer._left_over(job, root)
-    assert [address.rpartition("/")[2] for address in found] == [Path(name).name for name in (empty, torn, whole)]
-    assert not root.exists(f"{folder}/checkpoint_manager_snapshot.json")
-    assert worker._newest_whole(found) == {"step": 2}
-    assert worker._newest_whole(found[:2]) is None
+    assert worker.newest_state(root, job.name) == {"step": 4}
+    shutil.rmtree(root.root / lower)
+    vanishing = (lower, torn, whole)
+    monkeypatch.setattr(worker, "checkpoints", lambda root, name: [*vanishing])
+    assert worker.newest_state(root, job.name) == {"step": 2}
+    vanishing = (lower, torn)
+    assert worker.newest_state(root, job.name) is None
+
+
+def test_workers_go_on_from_a_checkpoint_that_all_of_them_could_read(job, root, monkeypatch):
+    for step in (2, 4):
+        folder = root.root / "training" / job.name / "a" / checkpoint_name(step)
+        folder.mkdir(parents=True)
+        torch.save({"step": step}, folder / STATE_FILE)
+    of_the_other = iter([False, True])
+    monkeypatch.setattr(worker.sharding, "of_all", lambda mine: [mine, next(of_the_other)])
+    assert worker.newest_state(root, job.name) == {"step": 2}
+
+
+@pytest.fixture
+def rival(job, root, tmp_path):
+    """Store the job's adapter with weights that this process does not come to, as another one would; once."""
+    elsewhere = LocalStorage(tmp_path / "elsewhere")
+    other = changed(job, seed=7)
+    card = train_adapter(other, elsewhere, note=lambda _: None, in_process=True).model_copy(update={"name": job.name})
+    files = fetch_adapter(elsewhere, find_card(elsewhere, other.name))
+    return lambda: write_adapter(root, card, files)
+
+
+def meets(line, rival):
+    """Return what stores the rival's adapter at the first note that has a line's words, and keeps the notes."""
+    notes = []
+
+    def note(said):
+        notes.append(said)
+        if line in said:
+            rival()
+
+    return note, notes
+
+
+def assert_only_the_rivals(root, card):
+    assert len(root.list_files("adapters")) == len(card.files) + 1
+    assert fetch_adapter(root, card)
+    assert not (root.root / "training").exists()
+
+
+@pytest.mark.parametrize("line", ["18 samples, 6 steps", "step 2 of 6", "step 6 of 6"])
+def test_an_adapter_that_another_process_stores_meanwhile_is_taken(line, job, root, rival):
+    note, notes = meets(line, rival)
+    card = train_adapter(job, root, note=note, in_process=True)
+    assert card == rival()
+    assert notes[-1] == f"{job.name}: stored by another process meanwhile"
+    assert sum("step 4" in said for said in notes) == (line == "step 6 of 6"), "it trains no further than it must"
+    assert_only_the_rivals(root, card)
+
+
+@pytest.mark.parametrize("moment", ["a worker starts", "the training fails", "the card is written"])
+def test_a_rival_is_met_until_the_last_moment(moment, job, root, rival, monkeypatch):
+    written = trainer._card
+
+    def wait(driver, note):
+        rival()
+        return True
+
+    def card_of(*arguments):
+        rival()
+        return written(*arguments)
+
+    def fail(*arguments, **options):
+        rival()
+        raise TrainingError("Path not found")
+
+    if moment == "the training fails":
+        monkeypatch.setattr(trainer, "_fit", fail)
+    elif moment == "a worker starts":
+        monkeypatch.setattr(Driver, "wait", wait)
+        monkeypatch.setattr(worker, "load_checkpoint", pytest.fail)
+    else:
+        monkeypatch.setattr(trainer, "_card", card_of)
+    notes = []
+    card = train_adapter(job, root, note=notes.append, in_process=True)
+    assert card == rival()
+    assert notes[-1] == f"{job.name}: stored by another process meanwhile"
+    assert_only_the_rivals(root, card)

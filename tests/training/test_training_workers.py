@@ -1,6 +1,7 @@
 """Trainings in worker processes of Ray Train: alone, together, killed."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from toy_job import toy_job
 
 from mmsoc_ray.data import LocalStorage
 from mmsoc_ray.engines.adapters import LORA_WEIGHTS
-from mmsoc_ray.training import board, fetch_adapter, find_card, train_adapter
+from mmsoc_ray.training import board, drivers, fetch_adapter, train_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -68,25 +69,57 @@ def test_a_killed_worker_goes_on_and_ends_with_the_bytes_of_one_never_stopped(tr
     assert killed == train("undisturbed", epochs=20.0, dropout=0.1, in_process=True).read_bytes()
 
 
-@pytest.mark.faults
-def test_a_killed_driver_goes_on_and_ends_with_the_bytes_of_one_never_stopped(train, toy, tmp_path):
-    command = [sys.executable, str(Path(__file__).parent / "toy_job.py"), str(toy.data), str(toy.checkpoint)]
-    command += [str(tmp_path / "killed"), '{"epochs": 20}']
-
+@pytest.fixture
+def start(toy, tmp_path):
+    """Start the training of a toy job into a root, in a driver with a Ray of its own."""
+    started = []
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    def start():
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+    def run(root, silent_s=10, **fields):
+        command = [sys.executable, str(Path(__file__).parent / "toy_job.py"), str(toy.data), str(toy.checkpoint)]
+        command += [str(tmp_path / root), json.dumps(fields), str(silent_s)]
+        if silent_s == 0:  # slow, so that it does not end before the other one starts
+            environment["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "1"
+        started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+        )
+        return started[-1]
 
-    with start() as first:
-        assert any("step 8 of" in line for line in first.stdout)
-        os.killpg(first.pid, signal.SIGKILL)
-    with start() as second:
-        said = second.stdout.read()
-    assert second.returncode == 0
+    yield run
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+
+
+@pytest.mark.faults
+def test_a_killed_driver_goes_on_and_ends_with_the_bytes_of_one_never_stopped(train, start):
+    first = start("killed", epochs=20)
+    assert any("step 8 of" in line for line in first.stdout)
+    os.killpg(first.pid, signal.SIGKILL)
+    second = start("killed", epochs=20)
+    said = second.stdout.read()
+    assert second.wait() == 0, said
     assert "goes on from step" in said
-    job = toy_job(toy.data, toy.checkpoint, epochs=20.0, dropout=0.1)
-    storage = LocalStorage(tmp_path / "killed")
-    killed = fetch_adapter(storage, find_card(storage, job.name)) / LORA_WEIGHTS
     undisturbed = train("undisturbed", epochs=20.0, dropout=0.1, in_process=True)
+    killed = train("killed", epochs=20.0, dropout=0.1)  # trained before
     assert killed.read_bytes() == undisturbed.read_bytes()
+
+
+@pytest.mark.parametrize("silent_s", [60, pytest.param(0, marks=pytest.mark.faults)], ids=["one waits", "both train"])
+def test_two_drivers_of_one_training_both_end_with_the_adapter_of_one(silent_s, train, start, tmp_path, monkeypatch):
+    monkeypatch.setattr(drivers, "BEAT_S", 0.5)
+    monkeypatch.setattr(drivers, "SILENT_S", silent_s)
+    epochs, notes = 8.0 if silent_s else 20.0, []
+    first = start("shared", silent_s, epochs=epochs, checkpoint_every=2 if silent_s else 1)
+    assert any("step 2 of" in line for line in first.stdout)
+    stored = train("shared", notes.append, epochs=epochs, dropout=0.1).read_bytes()
+    said = first.stdout.read()
+    assert first.wait() == 0, said
+    assert sum("stored by another process meanwhile" in one for one in (said, "".join(notes))) == 1
+    assert any("waits for it" in line for line in notes) == (silent_s > 0)
+    assert any("goes on from step" in line for line in notes) == (silent_s == 0), "both train"
+    assert stored == train("undisturbed", epochs=epochs, dropout=0.1, in_process=True).read_bytes()
+    assert not (tmp_path / "shared" / "training").exists()
+    assert len(LocalStorage(tmp_path / "shared").list_files("adapters")) == 3

@@ -1,8 +1,9 @@
 """A training on the toy data, for tests; run as a program, it trains and prints its notes.
 
-python tests/training/toy_job.py DATA CHECKPOINT ROOT '{"epochs": 20}'
+python tests/training/toy_job.py DATA CHECKPOINT ROOT '{"epochs": 20}' [SECONDS]
 
-It joins the cluster of RAY_ADDRESS, or starts its own Ray.
+It joins the cluster of RAY_ADDRESS, or starts its own Ray. Another process that trains the same is taken for dead when
+it has been silent for so many SECONDS; with 0, always.
 """
 
 import json
@@ -15,7 +16,7 @@ from mmsoc_ray.data import open_storage, read_manifest
 from mmsoc_ray.models.digests import model_digest
 from mmsoc_ray.models.entry import ModelEntry
 from mmsoc_ray.tasks import get_task
-from mmsoc_ray.training import TrainedTask, TrainingJob, train_adapter
+from mmsoc_ray.training import TrainedTask, TrainingJob, drivers, train_adapter
 
 ASKED = {"toy_memes": ("humor", "sarcasm"), "toy_news": ("misinformation",)}
 
@@ -44,7 +45,8 @@ def toy_job(data_root, checkpoint, **fields):
 if __name__ == "__main__":
     import ray
 
-    where, folder, output, fields = sys.argv[1:]
+    where, folder, output, fields, *silent = sys.argv[1:]
+    drivers.BEAT_S, drivers.SILENT_S = 0.5, float(silent[0]) if silent else 10.0
     own = {} if "RAY_ADDRESS" in os.environ else {"address": "local", "num_cpus": 3, "include_dashboard": False}
     ray.init(log_to_driver=False, **own)
     toy = toy_job(where, folder, **{"dropout": 0.1, **json.loads(fields)})
