@@ -47,7 +47,7 @@ def _each_key_once(rows: pa.Table) -> pa.Table:
     first: dict[str, int] = {}
     for place, key in enumerate(rows.column("row_key").to_pylist()):
         first.setdefault(key, place)
-    return rows.take(list(first.values()))
+    return rows.take(pa.array(first.values(), pa.int64()))
 
 
 def _work(asked: pa.Table) -> tuple[CellWork, ...]:
