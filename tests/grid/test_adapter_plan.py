@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from mmsoc_ray.config import load_grid
@@ -14,14 +16,14 @@ METHODS = ("lora", "rslora", "lora_plus", "pissa", "dora", "full", "projector")
 def plan(toy, tmp_path):
     """Plan one model with a recipe for ``finetuned``."""
 
-    def planned(method, engine="transformers", recipe="", settings="zero_shot, finetuned"):
+    def planned(method, engine="transformers", recipe="", settings="zero_shot, finetuned", data=toy.data):
         (tmp_path / "recipe.yaml").write_text(RECIPE.format(method=method) + recipe)
         (tmp_path / "grid.yaml").write_text(
-            f"name: toy\ndata: {toy.data}\ndatasets: [toy_memes]\ntasks: [humor]\n"
+            f"name: toy\ndata: {data}\ndatasets: [toy_memes]\ntasks: [humor]\n"
             "training: {finetuned: recipe.yaml}\n"
             f"models: {{tiny: {{checkpoint: {toy.checkpoint}, engine: {engine}, settings: [{settings}]}}}}\n"
         )
-        return plan_grid(load_grid(tmp_path / "grid.yaml"), open_storage(toy.data))
+        return plan_grid(load_grid(tmp_path / "grid.yaml"), open_storage(data))
 
     return planned
 
@@ -67,9 +69,11 @@ def test_questions_carry_the_adapters_full_name_once_its_base_is_known(plan, toy
 
 @pytest.mark.parametrize("line", ["split: dev", "rank: 3", "seed: 1"])
 def test_another_recipe_or_other_data_make_another_adapter(plan, toy, tmp_path, line, make_meme):
-    data, root = open_storage(toy.data), open_storage(tmp_path / "out")
+    shutil.copytree(toy.data, tmp_path / "data")
+    data, root = open_storage(tmp_path / "data"), open_storage(tmp_path / "out")
     write_split(data, "toy_memes", "dev", [make_meme("m30", "dev")])
-    first, second = (needed_adapters(plan("lora", recipe=extra), data, root, resolve=True) for extra in ("", line))
+    plans = [plan("lora", recipe=extra, data=tmp_path / "data") for extra in ("", line)]
+    first, second = (needed_adapters(planned, data, root, resolve=True) for planned in plans)
     assert first[0].adapter.name != second[0].adapter.name
 
 
