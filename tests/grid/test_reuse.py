@@ -23,7 +23,6 @@ from mmsoc_ray.grid.run import Run
 from mmsoc_ray.grid.sink import write_unit
 from mmsoc_ray.models import get_model
 
-
 ASKED = 40  # of 44 requests: a meme repeats another, and one question of one picture is asked once
 
 
