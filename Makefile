@@ -1,5 +1,6 @@
 # make demo   makes the environment and evaluates the demo grid
-# make test-faults   injects every fault and prints what each cost, about 25 minutes; SEED=7 gives the seed of the kills
+# make test-faults   injects every fault into runs and prints what each cost, about 17 minutes; SEED=7 gives the seed of the kills
+# make test-faults-models   the same for trainings and for vLLM, about 15 minutes
 # make bench   runs every benchmark, about an hour; each prints its figures and a ratio; BENCHMARKS=metrics runs one
 # make test   makes the environment and runs tests, ruff and mypy
 PYTHON ?= python3
@@ -15,19 +16,24 @@ TWO_PROCESSES := --numprocesses 2 --dist loadfile
 
 BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together ray_data_llm training flat_memory run_overhead prepare_memory
 
-.PHONY: demo test test-faults bench lint environment clean
+.PHONY: demo test test-faults test-faults-models bench lint environment clean
 
 demo: $(READY)
 	$(BIN)/python jobs/full_grid.py
 
 test: $(READY) lint
-	$(BIN)/python -m pytest $(TWO_PROCESSES)
+	$(BIN)/python -m pytest $(TWO_PROCESSES) --durations=25
 
 # The schedule of kills, the longest, goes first. What takes less than a minute, and a short schedule, is in make test.
+FAULTS := -m "faults or storage" --durations=12 $(TWO_PROCESSES) --no-loadscope-reorder $(SEED:%=--seed %)
+
 test-faults: $(READY)
-	$(BIN)/python -m pytest tests/faults/test_kill_schedule.py tests/faults/test_[!k]*.py tests/s3/test_s3_run_faults.py \
-	    tests/training/test_training_workers.py -m "faults or storage" --durations=12 $(TWO_PROCESSES) \
-	    --no-loadscope-reorder $(SEED:%=--seed %)
+	$(BIN)/python -m pytest tests/faults/test_kill_schedule.py tests/faults/test_job_faults.py \
+	    tests/faults/test_full_disk.py tests/s3 $(FAULTS)
+
+test-faults-models: $(READY)
+	$(BIN)/python -m pytest tests/faults/test_vllm_run.py tests/faults/test_training_nodes.py \
+	    tests/faults/test_training_full_disk.py tests/training $(FAULTS)
 
 # One that misses its bound does not keep the others from running; all of them are named at the end.
 bench: $(READY)

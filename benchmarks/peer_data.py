@@ -46,14 +46,14 @@ class PeerData:
         """The pictures in their order."""
         return list(dict.fromkeys(sample_id for sample_id, _ in self.prompts))
 
-    def grid(self, dtype: str) -> Path:
-        """Return the grid of mmsoc_ray for weights of this type."""
+    def grid(self, dtype: str, engines: int) -> Path:
+        """Return the grid of mmsoc_ray for weights of this type and so many engines on two cores."""
         file = self.folder / f"grid-{dtype}.yaml"
         tasks = "".join(f"  {task}: {{max_new_tokens: {tokens}}}\n" for task, tokens in MAX_NEW_TOKENS.items())
         file.write_text(
             f"name: peers\ndata: {self.folder / 'shards'}\ndatasets: [peer_memes]\ntasks:\n{tasks}models:\n"
             f"  llava: {{checkpoint: {self.checkpoint}, settings: [zero_shot], dtype: {dtype}, "
-            "resources: {actors: 2, threads: 1}}\n"
+            f"resources: {{actors: {engines}, threads: {2 // engines}}}}}\n"
         )
         return file
 

@@ -95,20 +95,31 @@ class Tool(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class MmsocRay:
-    """This project: a run of a grid with two engines of one thread; no answer is taken over from another run."""
+    """This project: a run of a grid; no answer is taken over from another run.
 
-    name = "mmsoc_ray"
-    # Ray's workers step back behind other programs (niceness 15), which the peers do not: on a busy machine that would
-    # measure the priority.
-    environment: Mapping[str, str] = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    Two engines of one thread are the faster, one of two threads takes less memory.
+    """
+
+    engines: int = 2
+
+    @property
+    def name(self) -> str:
+        """The project, with how many engines."""
+        return f"mmsoc_ray, {'two engines' if self.engines == 2 else 'one engine'}"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Ray's workers as important as other programs: they step back (niceness 15), which the peers do not."""
+        return {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
     def install(self) -> None:
         """Do nothing: this is its environment."""
 
     def command(self, work: Work) -> Command:
         """Return ``mmsoc run``."""
-        grid = work.data.grid(work.dtype)
+        grid = work.data.grid(work.dtype, self.engines)
         return [sys.executable, FULL_GRID, grid, "--output", work.folder, "--run-id", "peers", "--reuse", "none"]
 
     def answered(self, work: Work, log: Path) -> int:

@@ -113,8 +113,9 @@ def compare(found: list[Measured]) -> None:
         shared = one.answers.outputs.keys() & other.answers.outputs.keys()
         same = sum(one.answers.outputs[key].strip() == other.answers.outputs[key].strip() for key in shared)
         print(f"{same} of {len(shared)} answers of {one.tool.name} and {other.tool.name} are the same")
-    ours = found[0]
-    for peer in found[1:]:
+    for ours, peer in itertools.product(found, found):
+        if not isinstance(ours.tool, MmsocRay) or isinstance(peer.tool, MmsocRay):
+            continue
         print(
             f"ratio {ours.tool.name} / {peer.tool.name}: {ours.rate / peer.rate:.2f} in answers a second from start to "
             f"durable, {ours.loop_rate / peer.loop_rate:.2f} in the loop, "
@@ -142,7 +143,7 @@ def _log(work: Work, number: int) -> Path:
 
 def installed(names: list[str]) -> list[Tool]:
     """Return the tools that are there, this project first; one that pip cannot install is named."""
-    tools: list[Tool] = [MmsocRay()]
+    tools: list[Tool] = [MmsocRay(2), MmsocRay(1)]
     for name in names:
         try:
             PEERS[name].install()
@@ -180,9 +181,8 @@ def main() -> int:
         found = [measured for tool in tools if (measured := measure(tool, works[tool.name])) is not None]
         if LmEval().name in works:
             check_prompts(works[LmEval().name])
-        if found and isinstance(found[0].tool, MmsocRay):
-            compare(found)
-        for tool in tools:
+        compare(found)
+        for tool in [tools[0], *tools[2:]]:
             if options.kill_posts and any(measured.tool is tool for measured in found):
                 kill_and_resume(tool, work(tool, "killed", options.kill_posts))
     print(machine_line())
