@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests wait for Ray's processes most of their time. Those of one file share what they start.
 TWO_PROCESSES := --numprocesses 2 --dist loadfile
 
-BENCHMARKS ?= metrics peers ceiling tasks_together adapters_together ray_data_llm training flat_memory run_overhead prepare_memory
+BENCHMARKS ?= metrics peers ceiling tasks_together batch_tokens adapters_together ray_data_llm training flat_memory run_overhead prepare_memory
 
 .PHONY: demo test test-faults test-faults-models bench lint environment clean
 
