@@ -132,6 +132,14 @@ def refuse_failed(errors: Iterable[str | None]) -> None:
         raise SystemExit(f"{len(failed)} requests failed, the first with {failed[0]}")
 
 
+def cpu_clock(chosen: argparse.Namespace) -> bool:
+    """Whether time is counted in seconds of this process's CPU, which other work on the machine takes none of.
+
+    Not on a GPU, and not where the engine computes in another process.
+    """
+    return chosen.engine == "transformers" and not has_gpu()
+
+
 def has_gpu() -> bool:
     """Whether the engines compute on a GPU."""
     import torch
