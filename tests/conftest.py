@@ -7,7 +7,9 @@ import os
 import random
 import runpy
 import shutil
+import signal
 import struct
+import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -277,3 +279,21 @@ def copy(toy_run: ToyRun, tmp_path: Path) -> ToyRun:
     """A copy of the finished run, to be damaged and mended."""
     shutil.copytree(toy_run.root, tmp_path / "out")
     return ToyRun(tmp_path / "out", toy_run.run_id, toy_run.grid)
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start commands, each leading a process group of its own; what still runs after the test is killed."""
+    started = []
+
+    def start(command: list[Any], environment: dict[str, str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()

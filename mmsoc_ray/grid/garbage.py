@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import defaultdict
@@ -114,9 +115,10 @@ def _left_by_trainings(root: Storage, now: datetime, unfinished: timedelta | Non
 
 def _left_by_adapters(root: Storage) -> Iterator[Garbage]:
     """Yield files of adapters that were not the first of their name, and writes that were not finished."""
+    card_of = functools.cache(functools.partial(read_card, root))
     for file in root.stored_files(ADAPTERS):
         match = _ADAPTER_FILE.fullmatch(file.path)
-        card = read_card(root, match["name"]) if match else None
+        card = card_of(match["name"]) if match else None
         if match and card and (match["digest"] != card.digest[:DIGITS] or match["file"] not in card.files):
             yield Garbage(file, "no part of what its adapter's card stands for")
 

@@ -3,7 +3,6 @@
 import os
 import runpy
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,23 +38,14 @@ def test_a_driver_waits_on_s3_and_follows_one_that_the_servers_clock_calls_silen
 
 
 @pytest.fixture
-def start(toy, s3):
+def start(toy, s3, start_process):
     """Start the training in a process of its own, with a Ray that knows the server."""
-    started = []
 
     def run():
-        environment = {**os.environ, "PYTHONPATH": str(TESTS.parent)}
         command = [sys.executable, TOY, toy.data, toy.checkpoint, ROOT, f'{{"epochs": {EPOCHS}}}']
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
-        started.append(process)
-        return process
+        return start_process(command, {**os.environ, "PYTHONPATH": str(TESTS.parent)})
 
-    yield run
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+    return run
 
 
 def test_a_killed_training_goes_on_from_s3_and_ends_with_the_bytes_of_one_never_stopped(

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -70,9 +69,8 @@ def test_a_killed_worker_goes_on_and_ends_with_the_bytes_of_one_never_stopped(tr
 
 
 @pytest.fixture
-def start(toy, tmp_path):
+def start(toy, tmp_path, start_process):
     """Start the training of a toy job into a root, in a driver with a Ray of its own."""
-    started = []
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
     def run(root, silent_s=10, **fields):
@@ -80,17 +78,9 @@ def start(toy, tmp_path):
         command += [str(tmp_path / root), json.dumps(fields), str(silent_s)]
         if silent_s == 0:  # slow, so that it does not end before the other one starts
             environment["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "1"
-        started.append(
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
-        )
-        return started[-1]
+        return start_process(command, environment)
 
-    yield run
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+    return run
 
 
 @pytest.mark.faults
