@@ -7,11 +7,11 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fault_kit import WAIT_S, Faults, Job, add_node, alive
+from fault_kit import WAIT_S, Faults, Job, add_node, alive, descendants
 from fault_table import Try, UnitKey
 
 Victim = Literal["actor", "node", "driver"]
@@ -109,10 +109,10 @@ class KilledRun:
         elif kill.victim == "node":
             victims = self._kill_node(chosen, kill)
         else:
-            victims = {pid for pid in self.faults.engines() if alive(pid)}
+            victims = _workers(self.cluster.worker_nodes)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        _wait_for_end(victims)
+        self._wait_for_end(victims)
         hit = self.job.files.in_flight(victims)
         if hit:  # else all was durable just before the kill, which then does not count
             self.struck.append((kill.victim, hit))
@@ -126,10 +126,16 @@ class KilledRun:
     def _kill_node(self, chosen: Try, kill: Kill) -> set[int]:
         node_id = chosen.place.rpartition(".")[2]
         (node,) = [one for one in self.cluster.worker_nodes if one.node_id.startswith(node_id)]
-        victims = {one.pid for one in self.job.files.tries() if one.place == chosen.place and alive(one.pid)}
+        victims = _workers([node])
         self.cluster.remove_node(node, allow_graceful=False)
         self._nodes_due.append(time.monotonic() + kill.away_s)
         return victims
+
+    def _wait_for_end(self, victims: set[int]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while outlived := {pid for pid in self.faults.engines() if pid in victims and alive(pid)}:
+            assert time.monotonic() < deadline, f"engines outlive what they belong to: {outlived}"
+            time.sleep(0.02)
 
     def _bring_nodes_back(self, *, everyone: bool = False) -> None:
         """Add the nodes whose time has come; all where no node with an engine is left."""
@@ -140,8 +146,7 @@ class KilledRun:
             self._nodes_due.remove(at)
 
 
-def _wait_for_end(pids: set[int]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, f"engines outlive what they belong to: {pids}"
-        time.sleep(0.02)
+def _workers(nodes: Iterable[Any]) -> set[int]:
+    """Return the workers of nodes: each may be an engine, also one that is about to be asked its first unit."""
+    raylets = [dict(node.live_processes())["raylet"].pid for node in nodes]
+    return {pid for raylet in raylets for pid, _ in descendants(raylet)}
