@@ -18,24 +18,27 @@ class BatchSize:
         group: Only requests of one group can share a batch (same shapes of their pictures, for example).
         prompt_tokens: Length of the prompt.
         new_tokens: Limit of the answer.
+        known_tokens: So many of the prompt are computed already, as many for every request of a group.
     """
 
     group: Hashable
     prompt_tokens: int
     new_tokens: int
+    known_tokens: int = 0
 
 
-def pack(sizes: Sequence[BatchSize], batch_tokens: int) -> list[list[int]]:
+def pack(sizes: Sequence[BatchSize], batch_tokens: int, held_tokens: int | None = None) -> list[list[int]]:
     """Pack requests into batches of similar length.
 
     Within a group requests are sorted by prompt length, ties by position, and filled up as long as the padded batch,
-    ``requests x (longest prompt + most new tokens)``, stays within ``batch_tokens``. A request that is larger than that
-    on its own gets a batch of its own. The result depends on the arguments only, so that a repeated unit forms the same
+    ``requests x (longest prompt + most new tokens)``, stays within the bounds. A request that is larger than that on
+    its own gets a batch of its own. The result depends on the arguments only, so that a repeated unit forms the same
     batches.
 
     Args:
         sizes: One entry a request.
-        batch_tokens: Bound on the padded tokens of a batch.
+        batch_tokens: Bound on the padded tokens of a batch that are still to be computed.
+        held_tokens: Bound on all its padded tokens, those that are known included; None where there is none.
 
     Returns:
         Positions of the requests, batch by batch; every position stands exactly once.
@@ -48,11 +51,14 @@ def pack(sizes: Sequence[BatchSize], batch_tokens: int) -> list[list[int]]:
         batch: list[int] = []
         most_new = 0
         for position in sorted(members, key=lambda member: (sizes[member].prompt_tokens, member)):
-            most_new = max(most_new, sizes[position].new_tokens)
+            size = sizes[position]
+            most_new = max(most_new, size.new_tokens)
             # Sorted upwards, so the newcomer is the longest prompt of the batch.
-            if batch and (sizes[position].prompt_tokens + most_new) * (len(batch) + 1) > batch_tokens:
+            held = (size.prompt_tokens + most_new) * (len(batch) + 1)
+            computed = held - size.known_tokens * (len(batch) + 1)
+            if batch and (computed > batch_tokens or (held_tokens is not None and held > held_tokens)):
                 batches.append(batch)
-                batch, most_new = [], sizes[position].new_tokens
+                batch, most_new = [], size.new_tokens
             batch.append(position)
         batches.append(batch)
     return batches

@@ -25,12 +25,19 @@ KEPT = 7 / 8
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer with room behind them, so that a further token copies none of those before it."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
-        """Copy keys and values, each of shape (rows, heads, tokens, channels), with room for so many tokens more."""
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, rows: torch.Tensor, room: int) -> None:
+        """Copy the given rows of keys and values with room for more tokens.
+
+        Args:
+            keys: Shape (rows, heads, tokens, channels).
+            values: The same.
+            rows: Which of them, in order; they may repeat.
+            room: For how many tokens more.
+        """
         super().__init__()
         self.lazy_initialization(keys, values)
         self._held = keys.shape[-2]
-        self._stores = _with_room(keys, room), _with_room(values, room)
+        self._stores = _with_room(keys, rows, room), _with_room(values, rows, room)
         self._show()
 
     def update(
@@ -47,19 +54,24 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = (store[:, :, : self._held] for store in self._stores)
 
 
-def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
-    rows, heads, tokens, channels = states.shape
-    store = states.new_empty(rows, heads, tokens + room, channels)
-    store[:, :, :tokens] = states
+def _with_room(states: torch.Tensor, rows: torch.Tensor, room: int) -> torch.Tensor:
+    _, heads, tokens, channels = states.shape
+    store = states.new_empty(len(rows), heads, tokens + room, channels)
+    torch.index_select(states, 0, rows, out=store[:, :, :tokens])  # one copy, where states[rows] would be a second
     return store
 
 
 def select_rows(cache: Any, rows: Sequence[int], room: int) -> Any:
     """Return a new cache of the given rows, which may repeat, with room for more tokens; the old one stays as it is."""
-    index = list(rows)
     selected: Any = transformers.DynamicCache()
-    selected.layers = [RoomyLayer(layer.keys[index], layer.values[index], room) for layer in cache.layers]
+    index = torch.tensor(rows, device=cache.layers[0].keys.device)
+    selected.layers = [RoomyLayer(layer.keys, layer.values, index, room) for layer in cache.layers]
     return selected
+
+
+def token_bytes(cache: Any) -> int:
+    """Return how many bytes a cache holds for each token of a row."""
+    return sum(states[0, :, :1].nbytes for layer in cache.layers for states in (layer.keys, layer.values))
 
 
 @dataclass(frozen=True)

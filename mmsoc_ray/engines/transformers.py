@@ -17,7 +17,7 @@ from mmsoc_ray.engines.adapters import AdapterSwitch
 from mmsoc_ray.engines.attention import group_queries
 from mmsoc_ray.engines.batching import BatchSize, pack, run_in_halves
 from mmsoc_ray.engines.checkpoint import Checkpoint, answer_end, load_checkpoint, read_answer
-from mmsoc_ray.engines.decoder import Decoder, Prompts, select_rows
+from mmsoc_ray.engines.decoder import Decoder, Prompts, select_rows, token_bytes
 from mmsoc_ray.engines.encoded import EncodedRequest, stack
 from mmsoc_ray.engines.label_scores import LabelScorer
 from mmsoc_ray.engines.pictures import PictureEncoder, ReadRequest
@@ -30,6 +30,10 @@ from mmsoc_ray.models.entry import ModelEntry
 
 POSTS_AT_ONCE = 64
 """Encoded pictures of so many posts are held at a time; batches never mix posts of two such groups."""
+
+HELD_BYTES = 2**30
+"""Requests that continue shared prefixes may hold keys and values of so many bytes in a batch, if ``batch_tokens`` are
+not more: copying a prefix for a request costs little, and the more requests a step of decoding has, the less each."""
 
 EXAMPLES_AT_ONCE = 256
 """So many example pictures, counted in every request that shows them, are held at a time; one post may have more."""
@@ -207,11 +211,12 @@ class TransformersEngine:
         suffixes = [request.token_inputs["input_ids"][:, families[row].prefix_tokens :] for row, request in requests]
         width = prefixes["input_ids"].shape[1]
         sizes = [
-            BatchSize((), width + suffix.shape[1], request.max_new_tokens)
+            BatchSize((), width + suffix.shape[1], request.max_new_tokens, known_tokens=width)
             for (_, request), suffix in zip(requests, suffixes, strict=True)
         ]
         answers: list[list[Answer]] = [[] for _ in families]
-        for batch in pack(sizes, self._entry.batch_tokens):
+        held_tokens = max(self._entry.batch_tokens, HELD_BYTES // token_bytes(prefix))
+        for batch in pack(sizes, self._entry.batch_tokens, held_tokens):
             rows = [requests[position][0] for position in batch]
             asked = [requests[position][1] for position in batch]
             inputs = continued_inputs(prefixes, rows, [suffixes[position] for position in batch], pad)

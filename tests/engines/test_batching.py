@@ -25,6 +25,13 @@ def test_padded_tokens_stay_within_the_bound(prompts: list[int], batch_tokens: i
         assert padded <= batch_tokens or len(batch) == 1
 
 
+def test_known_tokens_count_where_they_are_held_and_not_where_they_are_computed() -> None:
+    requests = [BatchSize("a", 110, 5, known_tokens=100)] * 10
+    assert [len(batch) for batch in pack(requests, 60)] == [4, 4, 2]  # 15 tokens each
+    assert [len(batch) for batch in pack(requests, 60, 400)] == [3, 3, 3, 1]  # 115 each
+    assert [len(batch) for batch in pack(requests, 1, 1)] == [1] * 10
+
+
 def test_groups_never_share_a_batch() -> None:
     requests = [BatchSize(group, 3, 1) for group in "abab"]
     assert pack(requests, 1000) == [[0, 2], [1, 3]]
