@@ -30,6 +30,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ import psutil
 from machine import machine_line
 
 BOUND = 0.95
+SHOWN_S = 0.3
+"""Kinds of processes that take less CPU than that are not shown."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Measured:
         rate: Requests per second.
         outputs: What was said, by identity.
         cpu_s: Seconds of CPU: of all of a run's processes in ``seconds``, of the raw engines' while they answer.
+        cpu_of: The same by kind of process; empty for the raw engines.
     """
 
     requests: int
@@ -67,25 +71,27 @@ class Measured:
     rate: float
     outputs: dict[tuple[str, str], str | None]
     cpu_s: float
+    cpu_of: dict[str, float]
 
     def __str__(self) -> str:
         """One line with absolute figures."""
         each = self.rate / self.requests
+        kinds = "".join(f"\n    {used:6.1f} s of CPU  {kind}" for kind, used in self.cpu_of.items() if used >= SHOWN_S)
         return (
             f"{self.rate:.3f} requests/s, {self.new_tokens * each:.1f} new and {self.prompt_tokens * each:.0f} prompt "
             f"tokens/s, {self.seconds:.1f} s, {self.cpu_s:.1f} s of CPU; start-up {self.start_s:.1f} s, engines apart "
-            f"by {self.spread_s:.1f} s"
+            f"by {self.spread_s:.1f} s{kinds}"
         )
 
 
 class CpuMeter:
-    """Notes once a second how much CPU this process and all below it have had."""
+    """Notes once a second how much CPU this process and all below it have had, by kind of process."""
 
     def __init__(self) -> None:
-        self._notes: list[tuple[float, float]] = []
+        self._notes: list[tuple[float, Counter[str]]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._last: dict[int, float] = {}
+        self._last: dict[tuple[int, str], float] = {}
 
     def __enter__(self) -> CpuMeter:
         self._thread.start()
@@ -95,18 +101,38 @@ class CpuMeter:
         self._ended.set()
         self._thread.join()
 
-    def at(self, moment: float) -> float:
-        """Return the seconds of CPU until a moment (seconds since the epoch), between notes in proportion."""
-        return float(np.interp(moment, *zip(*self._notes, strict=True)))
+    def between(self, start: float, end: float) -> dict[str, float]:
+        """Return seconds of CPU by kind, most first, from moment to moment (seconds since the epoch).
+
+        Between two notes it is taken to have been used evenly.
+        """
+        moments, noted = zip(*self._notes, strict=True)
+        used = {kind: np.interp([start, end], moments, [note[kind] for note in noted]) for kind in noted[-1]}
+        return dict(sorted(((kind, float(s[1] - s[0])) for kind, s in used.items()), key=lambda item: -item[1]))
 
     def _watch(self) -> None:
         this = psutil.Process()
         while not self._ended.wait(1.0):
             for process in (this, *this.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
+                    kind = "driver" if process == this else _kind(process)
                     times = process.cpu_times()
-                    self._last[process.pid] = times.user + times.system  # stays when the process has ended
-            self._notes.append((time.time(), sum(self._last.values())))
+                    self._last[process.pid, kind] = times.user + times.system  # stays when the process has ended
+            note: Counter[str] = Counter()
+            before: Counter[int] = Counter()  # a worker of Ray changes its kind
+            for (pid, kind), used in sorted(self._last.items(), key=lambda item: item[1]):
+                note[kind] += used - before[pid]
+                before[pid] = used
+            self._notes.append((time.time(), note))
+
+
+def _kind(process: psutil.Process) -> str:
+    """Return what a process is, without what tells it from its like."""
+    words = process.cmdline() or [process.name()]
+    if words[0].startswith("ray::"):
+        return words[0].partition("(")[0]
+    scripts = [Path(word).name for word in words if word.endswith(".py") and not word.startswith("-")]
+    return scripts[0] if scripts else Path(words[0]).name
 
 
 def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measured:
@@ -130,6 +156,7 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
     ).to_pylist()
     meme_work.refuse_failed(row["error"] for row in rows)
     seconds = sealed - statistics.mean(begun)
+    cpu_of = meter.between(statistics.mean(begun), sealed)
     return Measured(
         len(rows),
         sum(row["output_tokens"] for row in rows),
@@ -139,7 +166,8 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         max(begun) - min(begun),
         len(rows) / seconds,
         {(row["post_key"], row["task"]): row["output"] for row in rows},
-        meter.at(sealed) - meter.at(statistics.mean(begun)),
+        sum(cpu_of.values()),
+        cpu_of,
     )
 
 
@@ -184,6 +212,7 @@ def measure_raw(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         sum(len(share["answers"]) / share["seconds"] for share in found),
         {(post_key, task): answer.output for post_key, task, answer in answers},
         sum(share["cpu_s"] for share in found),
+        {},
     )
 
 
