@@ -202,8 +202,9 @@ def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
         "tasks": {task: {"max_new_tokens": chosen.new_tokens or limit} for task, limit in TASKS.items()},
         "models": {"demo-llava" if chosen.model == "demo-llava" else "measured": model},
     }
-    file = folder / "grid.yaml"
-    file.write_text(yaml.safe_dump(grid, sort_keys=False))
+    file, written = folder / "grid.yaml", folder / f"grid-{os.getpid()}.yaml"
+    written.write_text(yaml.safe_dump(grid, sort_keys=False))
+    written.replace(file)  # at once: engines side by side write and read it at the same time
     return file
 
 
