@@ -58,9 +58,9 @@ STREAM_ERRORS = (ray.exceptions.RayError, StreamStalledError, EngineLoadError, E
 UNITS_AT_ONCE = {"vllm": 4}
 """Units that an engine is asked about at a time; where it says nothing, one. A continuous engine is kept full by
 several, and finishes each as its last answer comes."""
-UNITS_BESIDE = 2
-"""Units that an actor holds beside those: one that waits for its turn and one whose answers are on their way to their
-file, so that the engine waits for neither."""
+UNITS_BESIDE = 1
+"""Units that an actor holds beside those: one that waits for its turn, so that the engine never waits. The next comes
+once answers are in their file, long before that one is answered. What an actor holds no other takes, though it idles."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""
