@@ -25,6 +25,9 @@ def prepare(
     splits: Annotated[
         str | None, typer.Option("--splits", help="official, head_80_10_10, ...; instead of the mapping's.")
     ] = None,
+    posts_per_unit: Annotated[
+        int | None, typer.Option("--posts-per-unit", min=1, help="Posts of a unit of work; instead of the mapping's.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing where a row would be dropped.")] = False,
     address: Annotated[
         str | None, typer.Option("--address", help="Ray cluster; by default $RAY_ADDRESS, else Ray starts here.")
@@ -39,6 +42,8 @@ def prepare(
     chosen = load_mapping(mapping)
     if splits is not None:
         chosen = with_splits(chosen, splits)
+    if posts_per_unit is not None:
+        chosen = chosen.model_copy(update={"posts_per_unit": posts_per_unit})
     refuse_vanishing("--output", output)
     if chosen.assumed:
         typer.echo(f"note: the layout of {mapping} is assumed: {chosen.assumed}", err=True)

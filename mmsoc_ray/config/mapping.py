@@ -142,6 +142,8 @@ class SourceMapping(_Strict):
         transcription: Columns of the words in the picture.
         targets: Task to where its references are.
         delimiter: What separates the fields of a CSV file, by default a comma (a tab in ``.tsv``).
+        posts_per_unit: Bound on the posts of a unit of work, which a kill repeats and batches never cross; None takes
+            the writer's own.
         licence: Licence note for the manifest.
         source: Where the data come from, for the manifest.
         assumed: Why the layout is not certain; empty where it is known.
@@ -157,6 +159,7 @@ class SourceMapping(_Strict):
     transcription: Columns | None = None
     targets: dict[str, Annotated[TargetColumn, BeforeValidator(_as_column)]] = Field(min_length=1)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    posts_per_unit: int | None = Field(default=None, ge=1)
     licence: str = ""
     source: str = ""
     assumed: str = ""

@@ -60,7 +60,7 @@ UNITS_AT_ONCE = {"vllm": 4}
 several, and finishes each as its last answer comes."""
 UNITS_BESIDE = 1
 """Units that an actor holds beside those: one that waits for its turn, so that the engine never waits. The next comes
-once answers are in their file, long before that one is answered. What an actor holds no other takes, though it idles."""
+once answers are in their file, before that one is answered. What an actor holds no other takes, even where it idles."""
 
 LOADS = 3
 """An engine that dies or raises so often in a row while it loads cannot be loaded."""

@@ -54,6 +54,17 @@ def test_splits_may_be_chosen_by_name(memes, mmsoc):
     assert read_manifest(open_storage(memes / "out"), "my_memes", "train").posts == 3
 
 
+def test_units_may_be_made_larger_or_smaller(memes, mmsoc):
+    command = ("data", "prepare", memes / "memes.yaml", "--source", memes, "--output", memes / "out")
+    assert mmsoc(*command) == 0
+    posts = read_manifest(open_storage(memes / "out"), "my_memes", "test").posts
+    assert posts > 1
+    for options, units in (((), [posts]), (("--posts-per-unit", 1), [1] * posts)):
+        assert mmsoc(*command, *options) == 0
+        manifest = read_manifest(open_storage(memes / "out"), "my_memes", "test")
+        assert [count for shard in manifest.shards for count in shard.unit_posts] == units
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mmsoc_ray.config.mapping import HEAD_SPLITS, SourceMapping
 from mmsoc_ray.data.posts import Post
-from mmsoc_ray.data.shards import SplitManifest, SplitWriter
+from mmsoc_ray.data.shards import POSTS_PER_UNIT, SplitManifest, SplitWriter
 from mmsoc_ray.data.sources.convert import Converter, Placed, SourceRow, slices, value_of, written
 from mmsoc_ray.data.sources.duplicates import Duplicates
 from mmsoc_ray.data.sources.mismatch import check_columns
@@ -202,7 +202,9 @@ def _write(conversion: _Conversion, data: Storage, map_slices: MapSlices) -> Pre
                 continue
             report.keep(outcome.split)
             if outcome.split not in writers:
-                writers[outcome.split] = stack.enter_context(SplitWriter(data, mapping.dataset, outcome.split))
+                posts_per_unit = mapping.posts_per_unit or POSTS_PER_UNIT
+                writer = SplitWriter(data, mapping.dataset, outcome.split, posts_per_unit=posts_per_unit)
+                writers[outcome.split] = stack.enter_context(writer)
             writers[outcome.split].add(outcome)
         if not writers:
             raise ConfigurationError("\n".join(["Nothing was kept, so nothing was written.", *report.lines()]))
