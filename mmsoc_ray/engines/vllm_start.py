@@ -36,6 +36,11 @@ ENVIRONMENT = {
 """No reports home, no hub, no log of its own but errors, no fork of a process that has threads; unless the user's
 environment says otherwise."""
 
+ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+"""Threads are not bound to cores: several engines of a node would all bind to the same ones. And the model computes in
+the process that schedules: one of its own, vLLM's choice on CPUs so that it can bind threads there, leaves the other to
+wait for each step by spinning, on a core that the model would use (two cores: 24 requests a second instead of 40)."""
+
 
 def check_vllm(entry: ModelEntry, *, on_gpu: bool) -> None:
     """Refuse what vLLM cannot do for a model.
@@ -75,8 +80,7 @@ def set_environment(entry: ModelEntry, threads: int | None, *, on_gpu: bool) -> 
     """Set what vLLM reads from the environment of this process and of those that it starts."""
     settings = dict(ENVIRONMENT)
     if not on_gpu:
-        # Threads are not bound to cores: several engines of a node would all bind to the same ones.
-        settings |= {"VLLM_CPU_KVCACHE_SPACE": str(entry.vllm.cpu_cache_gb), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        settings |= ON_CPU | {"VLLM_CPU_KVCACHE_SPACE": str(entry.vllm.cpu_cache_gb)}
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     if threads is not None and not on_gpu:
