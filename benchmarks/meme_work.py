@@ -51,7 +51,7 @@ def options(doc: str | None, *, posts: int) -> argparse.ArgumentParser:
         help="side to which demo-llava squeezes pictures, instead of 112: 224 gives 257 tokens",
     )
     parser.add_argument("--posts", type=int, default=posts, help="memes, each with five requests")
-    parser.add_argument("--posts-per-unit", type=int, default=20)
+    parser.add_argument("--posts-per-unit", type=int, default=50, help="posts that batches never leave")
     parser.add_argument("--new-tokens", type=int, help="limit of every answer, instead of the demo grid's limits")
     parser.add_argument("--batch-tokens", type=int, help="bound on a batch's padded tokens, else the model's own")
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
