@@ -64,9 +64,20 @@ def _with_room(states: torch.Tensor, rows: torch.Tensor, room: int) -> torch.Ten
 def select_rows(cache: Any, rows: Sequence[int], room: int) -> Any:
     """Return a new cache of the given rows, which may repeat, with room for more tokens; the old one stays as it is."""
     selected: Any = transformers.DynamicCache()
-    index = torch.tensor(rows, device=cache.layers[0].keys.device)
+    index = _index(cache, rows)
     selected.layers = [RoomyLayer(layer.keys, layer.values, index, room) for layer in cache.layers]
     return selected
+
+
+def keep_rows(cache: Any, rows: Sequence[int], room: int) -> None:
+    """Drop all other rows of a cache, layer by layer, so that no second copy of it is held."""
+    index = _index(cache, rows)
+    for place, layer in enumerate(cache.layers):
+        cache.layers[place] = RoomyLayer(layer.keys, layer.values, index, room)
+
+
+def _index(cache: Any, rows: Sequence[int]) -> torch.Tensor:
+    return torch.tensor(rows, device=cache.layers[0].keys.device)
 
 
 def token_bytes(cache: Any) -> int:
@@ -139,7 +150,8 @@ class Decoder:
             if len(going) <= KEPT * len(rows):
                 rows = [rows[place] for place in going]
                 room = max(limits[row] - len(said[row]) for row in rows)
-                mask, cache, chosen = mask[going], select_rows(cache, going, room), chosen[going]
+                keep_rows(cache, going, room)
+                mask, chosen = mask[going], chosen[going]
             step += 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             logits = self._forward(chosen[:, None], mask, mask.sum(dim=1, keepdim=True) - 1, cache, {})
