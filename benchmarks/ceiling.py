@@ -58,8 +58,8 @@ class Measured:
         spread_s: Between the first and the last engine to begin (a run) or to end (raw engines).
         rate: Requests per second.
         outputs: What was said, by identity.
-        cpu_s: Seconds of CPU: of all of a run's processes in ``seconds``, of the raw engines' while they answer.
-        cpu_of: The same by kind of process; empty for the raw engines.
+        cpu_of: Seconds of CPU by kind of process: of all of a run's in ``seconds``, of the raw engines' while they
+            answer.
     """
 
     requests: int
@@ -70,8 +70,12 @@ class Measured:
     spread_s: float
     rate: float
     outputs: dict[tuple[str, str], str | None]
-    cpu_s: float
     cpu_of: dict[str, float]
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of CPU of all its processes."""
+        return sum(self.cpu_of.values())
 
     def __str__(self) -> str:
         """One line with absolute figures."""
@@ -156,7 +160,6 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
     ).to_pylist()
     meme_work.refuse_failed(row["error"] for row in rows)
     seconds = sealed - statistics.mean(begun)
-    cpu_of = meter.between(statistics.mean(begun), sealed)
     return Measured(
         len(rows),
         sum(row["output_tokens"] for row in rows),
@@ -166,8 +169,7 @@ def measure_run(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         max(begun) - min(begun),
         len(rows) / seconds,
         {(row["post_key"], row["task"]): row["output"] for row in rows},
-        sum(cpu_of.values()),
-        cpu_of,
+        meter.between(statistics.mean(begun), sealed),
     )
 
 
@@ -211,8 +213,7 @@ def measure_raw(folder: Path, chosen: argparse.Namespace, number: int) -> Measur
         max(seconds) - min(seconds),
         sum(len(share["answers"]) / share["seconds"] for share in found),
         {(post_key, task): answer.output for post_key, task, answer in answers},
-        sum(share["cpu_s"] for share in found),
-        {},
+        {"engines": sum(share["cpu_s"] for share in found)},
     )
 
 

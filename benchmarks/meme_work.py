@@ -179,6 +179,8 @@ def _memes(split: str, count: int) -> Iterator[Post]:
 def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
     import yaml
 
+    from mmsoc_ray.data import open_storage
+
     gpus = 1.0 / engines if has_gpu() else 0.0
     model: dict[str, Any] = {
         "engine": chosen.engine,
@@ -202,10 +204,9 @@ def _write_grid(folder: Path, chosen: argparse.Namespace, engines: int) -> Path:
         "tasks": {task: {"max_new_tokens": chosen.new_tokens or limit} for task, limit in TASKS.items()},
         "models": {"demo-llava" if chosen.model == "demo-llava" else "measured": model},
     }
-    file, written = folder / "grid.yaml", folder / f"grid-{os.getpid()}.yaml"
-    written.write_text(yaml.safe_dump(grid, sort_keys=False))
-    written.replace(file)  # at once: engines side by side write and read it at the same time
-    return file
+    # Atomically: engines side by side write and read it at the same time.
+    open_storage(folder).write("grid.yaml", yaml.safe_dump(grid, sort_keys=False).encode())
+    return folder / "grid.yaml"
 
 
 def _with_larger_pictures(folder: Path, pixels: int) -> Path:

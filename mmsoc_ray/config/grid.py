@@ -96,7 +96,7 @@ class ModelChoice(_Strict):
         parameters_b: Parameters in billions shown in the table.
         dtype: Precision, by default that of the registry.
         prompt_template: ``chat``, or a format string with ``{image}`` and ``{prompt}``.
-        batch_tokens: Bound on the padded tokens of a batch.
+        batch_tokens: Bound on the padded tokens that a batch computes.
         several_pictures: Whether it reads several pictures in a prompt, so that few-shot examples show theirs.
         endpoint: Server that answers for it.
         decoding: How answers are drawn; fields that are left out stay as the registry has them (greedy).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +28,7 @@ class BatchSize:
     known_tokens: int = 0
 
 
-def pack(sizes: Sequence[BatchSize], batch_tokens: int, held_tokens: int | None = None) -> list[list[int]]:
+def pack(sizes: Sequence[BatchSize], batch_tokens: int, held_tokens: float = math.inf) -> list[list[int]]:
     """Pack requests into batches of similar length.
 
     Within a group requests are sorted by prompt length, ties by position, and filled up as long as the padded batch,
@@ -38,7 +39,7 @@ def pack(sizes: Sequence[BatchSize], batch_tokens: int, held_tokens: int | None 
     Args:
         sizes: One entry a request.
         batch_tokens: Bound on the padded tokens of a batch that are still to be computed.
-        held_tokens: Bound on all its padded tokens, those that are known included; None where there is none.
+        held_tokens: Bound on all its padded tokens, those that are known included.
 
     Returns:
         Positions of the requests, batch by batch; every position stands exactly once.
@@ -54,9 +55,8 @@ def pack(sizes: Sequence[BatchSize], batch_tokens: int, held_tokens: int | None 
             size = sizes[position]
             most_new = max(most_new, size.new_tokens)
             # Sorted upwards, so the newcomer is the longest prompt of the batch.
-            held = (size.prompt_tokens + most_new) * (len(batch) + 1)
-            computed = held - size.known_tokens * (len(batch) + 1)
-            if batch and (computed > batch_tokens or (held_tokens is not None and held > held_tokens)):
+            rows, longest = len(batch) + 1, size.prompt_tokens + most_new
+            if batch and (rows * (longest - size.known_tokens) > batch_tokens or rows * longest > held_tokens):
                 batches.append(batch)
                 batch, most_new = [], size.new_tokens
             batch.append(position)

@@ -146,7 +146,8 @@ class ModelEntry:
         dtype: ``auto`` is bfloat16 on GPUs and on CPUs with AMX, float32 on other CPUs, where bfloat16 is slower.
         prompt_template: ``chat`` uses the checkpoint's chat template; otherwise a format string with ``{image}`` and
             ``{prompt}``.
-        batch_tokens: Bound on padded tokens of a batch (prompt and answer) in the transformers engine.
+        batch_tokens: Bound on padded tokens of a batch (prompt beyond a shared prefix, and answer) in the transformers
+            engine.
         max_picture_side: Pictures are downscaled to this before they reach the model (a preprocessing parameter).
         source: Where the defaults come from (model card, paper, our choice).
         decoding: How an answer is drawn.
